@@ -1,0 +1,77 @@
+"""Arrow: the schema of each table, and record batches as IPC streams."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from codec.tables import Column, EnumKind, Kind, Table
+
+_TYPES: dict[Kind, pa.DataType] = {
+    Kind.WORD: pa.dictionary(pa.int32(), pa.utf8()),
+    Kind.TEXT: pa.utf8(),
+    Kind.BYTES: pa.binary(),
+    Kind.DATE: pa.date32(),
+    Kind.TIME_US: pa.timestamp("us", tz="UTC"),
+    Kind.TIME_NS: pa.timestamp("ns", tz="UTC"),
+    Kind.UINT8: pa.uint8(),
+    Kind.UINT16: pa.uint16(),
+    Kind.UINT32: pa.uint32(),
+    Kind.UINT64: pa.uint64(),
+    Kind.INT32: pa.int32(),
+    Kind.INT64: pa.int64(),
+    Kind.FLOAT64: pa.float64(),
+}
+_ENUM_TYPE = pa.dictionary(pa.int8(), pa.utf8())
+
+
+def arrow_type(kind: Kind | EnumKind) -> pa.DataType:
+    """The Arrow type that holds values of `kind` (contract.md, Tables)."""
+    return _ENUM_TYPE if isinstance(kind, EnumKind) else _TYPES[kind]
+
+
+def arrow_field(column: Column) -> pa.Field[Any]:
+    """The Arrow field of one column."""
+    return pa.field(column.name, arrow_type(column.kind), nullable=column.nullable)
+
+
+@functools.cache
+def arrow_schema(table: Table) -> pa.Schema:
+    """The schema of every record of `table`, columns in the table's order."""
+    return pa.schema([arrow_field(column) for column in table])
+
+
+@functools.cache
+def enum_words(kind: EnumKind) -> pa.StringArray:
+    """The dictionary of an enum column: its words in the order of declaration."""
+    return pa.array([word for word, _ in kind.members], pa.utf8())
+
+
+_IPC_OPTIONS = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=False)
+
+
+def ipc_stream(batch: pa.RecordBatch) -> bytes:
+    """One IPC stream: the schema and `batch`, not compressed."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=_IPC_OPTIONS) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def batch_of_rows(table: Table, rows: Iterable[Mapping[str, object]]) -> pa.RecordBatch:
+    """A record batch from rows as mappings: for small tables such as the loss ledger, not for ticks.
+
+    Times are integers in the unit of their column; absent keys are null.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        A value does not fit its column.
+    """
+    kept = list(rows)
+    schema = arrow_schema(table)
+    arrays = [pa.array([row.get(field.name) for row in kept], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

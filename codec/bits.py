@@ -1,0 +1,117 @@
+"""Unaligned loads and bit tricks that numba has no word for.
+
+Each intrinsic has a pure-Python twin, used when numba is switched off (`NUMBA_DISABLE_JIT=1`), so
+that every kernel also runs, slowly, as plain Python.
+
+Rule 1: a load may read up to 8 bytes past the last byte it is asked about; whoever calls a kernel
+leaves `PAD_BYTES` behind the data.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+PAD_BYTES = 256
+"""Readable bytes that must follow the data of every kernel that reads the wire: more than a whole
+tick of the speculative template, so that it can read on before it looks where the tick ends."""
+
+JIT_DISABLED = bool(numba.config.DISABLE_JIT)
+
+
+def _load_intrinsic(llvm_type: ir.Type, result: types.Type) -> Any:
+    @intrinsic  # type: ignore[misc, unused-ignore]
+    def load(typing_context: Any, array: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            pointer = builder.gep(data, [arguments[1]])
+            value = builder.load(builder.bitcast(pointer, llvm_type.as_pointer()))
+            value.align = 1
+            return value
+
+        return result(array, types.int64), codegen
+
+    return load
+
+
+def _store_intrinsic(llvm_type: ir.Type, kind: types.Type) -> Any:
+    @intrinsic  # type: ignore[misc, unused-ignore]
+    def store(typing_context: Any, array: Any, offset: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            pointer = builder.gep(data, [arguments[1]])
+            builder.store(arguments[2], builder.bitcast(pointer, llvm_type.as_pointer())).align = 1
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, kind), codegen
+
+    return store
+
+
+@intrinsic  # type: ignore[misc, unused-ignore]
+def _trailing_zeros(typing_context: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], cgutils.false_bit)
+
+    return types.uint64(types.uint64), codegen
+
+
+def _bits_intrinsic(source: types.Type, result: types.Type, llvm_result: ir.Type) -> Any:
+    @intrinsic  # type: ignore[misc, unused-ignore]
+    def reinterpret(typing_context: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], llvm_result)
+
+        return result(source), codegen
+
+    return reinterpret
+
+
+def _python_load(kind: str, size_bytes: int, scalar: Any) -> Any:
+    def load(array: NDArray[np.uint8], offset: int) -> Any:
+        return scalar(struct.unpack_from(kind, array.tobytes() if len(array) < size_bytes else array[offset : offset + size_bytes].tobytes())[0])
+
+    return load
+
+
+if TYPE_CHECKING:
+
+    def load_u16(array: NDArray[np.uint8], offset: int) -> np.uint16: ...
+    def load_u32(array: NDArray[np.uint8], offset: int) -> np.uint32: ...
+    def load_u64(array: NDArray[np.uint8], offset: int) -> np.uint64: ...
+    def load_f64(array: NDArray[np.uint8], offset: int) -> float: ...
+    def store_u32(array: NDArray[np.uint8], offset: int, value: np.uint32) -> None: ...
+    def trailing_zeros(value: np.uint64) -> np.uint64: ...
+    def bits_of(value: float) -> np.uint64: ...
+
+elif JIT_DISABLED:
+    load_u16 = _python_load("<H", 2, np.uint16)
+    load_u32 = _python_load("<I", 4, np.uint32)
+    load_u64 = _python_load("<Q", 8, np.uint64)
+    load_f64 = _python_load("<d", 8, np.float64)
+
+    def store_u32(array, offset, value):
+        array[offset : offset + 4] = np.frombuffer(struct.pack("<I", int(value)), np.uint8)
+
+    def trailing_zeros(value):
+        number = int(value)
+        return np.uint64((number & -number).bit_length() - 1 if number else 64)
+
+    def bits_of(value):
+        return np.uint64(struct.unpack("<Q", struct.pack("<d", value))[0])
+
+else:
+    load_u16 = _load_intrinsic(ir.IntType(16), types.uint16)
+    load_u32 = _load_intrinsic(ir.IntType(32), types.uint32)
+    load_u64 = _load_intrinsic(ir.IntType(64), types.uint64)
+    load_f64 = _load_intrinsic(ir.DoubleType(), types.float64)
+    store_u32 = _store_intrinsic(ir.IntType(32), types.uint32)
+    trailing_zeros = _trailing_zeros
+    bits_of = _bits_intrinsic(types.float64, types.uint64, ir.IntType(64))
