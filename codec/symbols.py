@@ -1,0 +1,167 @@
+"""Symbols as small integers: a hash table over the bytes on the wire, filled by kernels.
+
+A kernel meets (market number, code) and needs an id. A code that was never seen is added by the
+kernel itself; its name is made afterwards, outside, once (`SymbolTable.resolve`).
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bits import load_u64
+from codec.markets import CODE_BYTES_MAX, symbol_name
+from codec.partition import partition_of
+
+SYMBOLS_MAX = 1 << 16
+"""Ids of one table; a gateway that sends more is broken or hostile."""
+
+_SLOTS = 4 * SYMBOLS_MAX
+_ARENA_BYTES = SYMBOLS_MAX * 16
+"""Codes longer than 16 bytes on average would fill the arena before the ids: TABLE_FULL too."""
+
+# Columns of SymbolTable.entries.
+_MARKET, _CODE_AT, _CODE_BYTES, CANONICAL = range(4)
+# Elements of SymbolTable.used.
+COUNT, _ARENA_USED = range(2)
+
+TABLE_FULL, BAD_CODE = -1, -2
+"""Returned by `intern` instead of an id."""
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@numba.njit(inline="always", cache=True)
+def _mixed(value: np.uint64) -> np.uint64:
+    value = value ^ (value >> np.uint64(32))
+    return value * _MIX
+
+
+@numba.njit(nogil=True, cache=True)
+def intern(
+    source: NDArray[np.uint8],
+    code_at: int,
+    code_bytes: int,
+    market: int,
+    slots: NDArray[np.int32],
+    entries: NDArray[np.int32],
+    arena: NDArray[np.uint8],
+    used: NDArray[np.int64],
+) -> int:
+    """The id of (market, code), a new one if it was never seen.
+
+    Parameters
+    ----------
+    source : (n,) uint8 with `PAD_BYTES` readable behind the code
+    code_at, code_bytes : the code's span in `source`
+    market : QotMarket number
+    slots, entries, arena, used : the table's arrays, written in place
+
+    Returns
+    -------
+    id >= 0, or TABLE_FULL, or BAD_CODE for a code that is empty, longer than `CODE_BYTES_MAX` or
+    not printable ASCII
+    """
+    if code_bytes < 1 or code_bytes > CODE_BYTES_MAX:
+        return BAD_CODE
+    digest = np.uint64(market) + np.uint64(code_bytes << 32)
+    at, left = code_at, code_bytes
+    while left > 0:
+        word = load_u64(source, at)
+        if left < 8:
+            word &= (np.uint64(1) << np.uint64(8 * left)) - np.uint64(1)
+        digest = _mixed(digest ^ word)
+        at += 8
+        left -= 8
+    place = np.int64(_mixed(digest) >> np.uint64(40)) & (_SLOTS - 1)
+    while slots[place] >= 0:
+        known = slots[place]
+        if entries[known, _MARKET] == market and entries[known, _CODE_BYTES] == code_bytes:
+            arena_at = np.int64(entries[known, _CODE_AT])
+            same = True
+            for i in range(code_bytes):
+                if arena[arena_at + i] != source[code_at + i]:
+                    same = False
+                    break
+            if same:
+                return np.int64(entries[known, CANONICAL])
+        place = (place + 1) & (_SLOTS - 1)
+    for i in range(code_bytes):
+        if source[code_at + i] <= 0x20 or source[code_at + i] >= 0x7F:
+            return BAD_CODE
+    new, arena_at = used[COUNT], used[_ARENA_USED]
+    if new >= SYMBOLS_MAX or arena_at + code_bytes > len(arena):
+        return TABLE_FULL
+    for i in range(code_bytes):
+        arena[arena_at + i] = source[code_at + i]
+    entries[new, _MARKET] = market
+    entries[new, _CODE_AT] = arena_at
+    entries[new, _CODE_BYTES] = code_bytes
+    entries[new, CANONICAL] = new
+    slots[place] = new
+    used[COUNT] = new + 1
+    used[_ARENA_USED] = arena_at + code_bytes
+    return new
+
+
+class SymbolTable:
+    """The symbols of one source, shared by all its gateways in the process.
+
+    Attributes
+    ----------
+    names : the `MARKET.CODE` of each resolved id
+    partitions : (len(names),) int32, the Kafka partition of each
+    """
+
+    def __init__(self, partition_count: int) -> None:
+        self.partition_count = partition_count
+        self.slots: NDArray[np.int32] = np.full(_SLOTS, -1, np.int32)
+        self.entries: NDArray[np.int32] = np.zeros((SYMBOLS_MAX, 4), np.int32)
+        self.arena: NDArray[np.uint8] = np.zeros(_ARENA_BYTES, np.uint8)
+        self.used: NDArray[np.int64] = np.zeros(2, np.int64)
+        self.names: list[str] = []
+        self._partitions: NDArray[np.int32] = np.zeros(SYMBOLS_MAX, np.int32)
+        self._ids: dict[str, int] = {}
+        self._has_aliases = False
+
+    @property
+    def partitions(self) -> NDArray[np.int32]:
+        return self._partitions[: len(self.names)]
+
+    def resolve(self) -> range:
+        """Name the ids that kernels added since the last call; returns those ids.
+
+        Two spellings of one symbol (`700` and `00700`) get two ids at first; from here on the
+        kernel returns the older one for both.
+        """
+        new = range(len(self.names), int(self.used[COUNT]))
+        for id_ in new:
+            market, at, size = (int(self.entries[id_, part]) for part in (_MARKET, _CODE_AT, _CODE_BYTES))
+            name = symbol_name(market, self.arena[at : at + size].tobytes().decode("ascii"))
+            self.entries[id_, CANONICAL] = self._ids.setdefault(name, id_)
+            self._has_aliases |= self._ids[name] != id_
+            self._partitions[id_] = partition_of(name, self.partition_count)
+            self.names.append(name)
+        return new
+
+    def canonicalize(self, ids: NDArray[np.int32]) -> None:
+        """Give rows that were decoded under an alias, before `resolve` knew it, the older id, in place."""
+        if self._has_aliases:
+            ids[:] = self.entries[ids, CANONICAL]
+
+    def id_of(self, market: int, code: str) -> int:
+        """The id of a security, adding it if need be.
+
+        Raises
+        ------
+        ValueError
+            The code is not one that a symbol can have, or the table is full.
+        """
+        raw = code.encode("ascii")
+        padded = np.frombuffer(raw.ljust(len(raw) + 8, b"\0"), np.uint8)
+        id_ = int(intern(padded, 0, len(raw), market, self.slots, self.entries, self.arena, self.used))
+        if id_ < 0:
+            raise ValueError(f"no id for {market}/{code!r}")
+        self.resolve()
+        return int(self.entries[id_, CANONICAL])
