@@ -1,0 +1,15 @@
+"""The configuration: one TOML file, any key of it also from the environment (docs/configuration.md)."""
+
+from ticktape.settings.load import find_config, load_settings
+from ticktape.settings.model import GatewaySettings, OpenDSettings, Settings, SubscriptionSettings
+from ticktape.settings.problems import BadSettings
+
+__all__ = [
+    "BadSettings",
+    "GatewaySettings",
+    "OpenDSettings",
+    "Settings",
+    "SubscriptionSettings",
+    "find_config",
+    "load_settings",
+]
