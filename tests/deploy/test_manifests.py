@@ -127,7 +127,7 @@ def test_containers_are_confined(installation: Installation) -> None:
 
 
 def test_service_links_are_off(installation: Installation) -> None:
-    """They would set TICKTAPE_METRICS_SERVICE_HOST and the like: unknown configuration keys, exit 2."""
+    """They would set TICKTAPE_METRICS_SERVICE_HOST and the like, among variables that mean configuration."""
     assert all(pod_of(workload)["enableServiceLinks"] is False for workload in installation.workloads)
 
 
