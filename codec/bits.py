@@ -10,13 +10,16 @@ leaves `PAD_BYTES` behind the data.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 PAD_BYTES = 256
@@ -63,6 +66,36 @@ def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), codegen
 
 
+def stack_array(length: int, kind: type[np.generic]) -> Callable[[], NDArray[Any]]:
+    """A kernel that gives `length` elements of its caller's stack, uninitialised.
+
+    What it gives is gone when the caller returns; each call site has one piece, also in a loop.
+    """
+    if JIT_DISABLED:
+        return lambda: np.empty(length, kind)
+    item_bytes = np.dtype(kind).itemsize
+    array_type = types.Array(from_dtype(np.dtype(kind)), 1, "C")
+
+    @intrinsic  # type: ignore[misc, unused-ignore]
+    def on_stack(typing_context: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            space = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(64), -(-length * item_bytes // 8)))
+            array = context.make_array(array_type)(context, builder)
+            populate_array(
+                array,
+                data=builder.bitcast(space, array.data.type),
+                shape=[context.get_constant(types.intp, length)],
+                strides=[context.get_constant(types.intp, item_bytes)],
+                itemsize=context.get_constant(types.intp, item_bytes),
+                meminfo=None,
+            )
+            return array._getvalue()
+
+        return array_type(), codegen
+
+    return cast(Callable[[], NDArray[Any]], on_stack)
+
+
 def _bits_intrinsic(source: types.Type, result: types.Type, llvm_result: ir.Type) -> Any:
     @intrinsic  # type: ignore[misc, unused-ignore]
     def reinterpret(typing_context: Any, value: Any) -> Any:
@@ -76,7 +109,7 @@ def _bits_intrinsic(source: types.Type, result: types.Type, llvm_result: ir.Type
 
 def _python_load(kind: str, size_bytes: int, scalar: Any) -> Any:
     def load(array: NDArray[np.uint8], offset: int) -> Any:
-        return scalar(struct.unpack_from(kind, array.tobytes() if len(array) < size_bytes else array[offset : offset + size_bytes].tobytes())[0])
+        return scalar(struct.unpack_from(kind, array[offset : offset + size_bytes].tobytes())[0])
 
     return load
 

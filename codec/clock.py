@@ -15,10 +15,10 @@ import functools
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.kernel import inlined, kernel
 from codec.markets import HK, MARKET_TIMES, SH, SZ, US
 from codec.tables import SESSION
 
@@ -44,7 +44,9 @@ SESSIONS_UNKNOWN, SESSIONS_REGULAR, SESSIONS_US = range(3)
 CLOSE_S, NEXT_TRADING_DAY = range(2)
 
 _US_PRE_S, _US_OPEN_S, _US_CLOSE_S, _US_OVERNIGHT_S = 4 * 3600, 9 * 3600 + 1800, 16 * 3600, 20 * 3600
-_UNKNOWN, _REGULAR, _PRE, _POST, _OVERNIGHT = (SESSION.code(word) for word in ("unknown", "regular", "pre", "post", "overnight"))
+_UNKNOWN, _REGULAR, _PRE, _POST, _OVERNIGHT = (
+    SESSION.code(word) for word in ("unknown", "regular", "pre", "post", "overnight")
+)
 
 
 @functools.cache
@@ -129,7 +131,7 @@ class MarketClock:
         self.us_days: NDArray[np.int32] = (us_days or UsDays.without_holidays()).table
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _change_at(instant: int, zone: int, row: int, changes: NDArray[np.int64], cached: NDArray[np.int64]) -> int:
     """Index of the last change of `zone` at or before `instant`, counted by `row` of `changes`."""
     low = cached[zone]
@@ -147,7 +149,7 @@ def _change_at(instant: int, zone: int, row: int, changes: NDArray[np.int64], ca
     return low
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def to_utc_s(
     local_s: int, zone: int, second_reading: bool, changes: NDArray[np.int64], cached: NDArray[np.int64]
 ) -> int:
@@ -159,7 +161,7 @@ def to_utc_s(
     return local_s - changes[zone, OFFSET_S, _change_at(local_s, zone, row, changes, cached)]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def to_local_s(utc_s: int, zone: int, changes: NDArray[np.int64], cached: NDArray[np.int64]) -> int:
     """Seconds on the clocks of `zone` at `utc_s`; UTC itself where `zone` is -1."""
     if zone < 0:
@@ -167,7 +169,7 @@ def to_local_s(utc_s: int, zone: int, changes: NDArray[np.int64], cached: NDArra
     return utc_s + changes[zone, OFFSET_S, _change_at(utc_s, zone, AT_UTC, changes, cached)]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def trade_day_and_session(local_s: int, session_rule: int, us_days: NDArray[np.int32]) -> tuple[int, int]:
     """Trading day (days from the epoch) and session code of an instant on the market's clocks."""
     day = local_s // DAY_S
@@ -187,7 +189,7 @@ def trade_day_and_session(local_s: int, session_rule: int, us_days: NDArray[np.i
     return day, _POST
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def days_from_civil(year: int, month: int, day: int) -> int:
     """Days from 1970-01-01 to a Gregorian date (Howard Hinnant's algorithm)."""
     if month <= 2:
@@ -200,7 +202,7 @@ def days_from_civil(year: int, month: int, day: int) -> int:
     return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + (153 * shifted + 2) // 5 + day - 719469
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def days_in_month(year: int, month: int) -> int:
     """Days of a month, 1 <= month <= 12."""
     if month == 2:

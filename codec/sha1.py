@@ -17,7 +17,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from codec.bits import JIT_DISABLED, load_u32
+from codec.bits import JIT_DISABLED, load_u32, stack_array
+from codec.kernel import inlined, kernel
 
 DIGEST_BYTES = 20
 _BLOCK_BYTES = 64
@@ -36,6 +37,11 @@ def _has_sha_instructions() -> bool:
 
 
 HAS_SHA_INSTRUCTIONS = _has_sha_instructions()
+
+# The heap would cost as much as a block.
+_tail = stack_array(2 * _BLOCK_BYTES, np.uint8)
+_state = stack_array(8, np.uint32)
+_schedule = stack_array(80, np.uint32)
 
 _I8, _I32 = ir.IntType(8), ir.IntType(32)
 _X4 = ir.VectorType(_I32, 4)
@@ -57,9 +63,7 @@ def _compress_with_instructions(typing_context: Any, source: Any, offset: Any, s
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def call(name: str, *operands: Any, immediate: int | None = None) -> Any:
             kinds = [_X4] * len(operands) + ([] if immediate is None else [_I8])
-            function = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(_X4, kinds), f"llvm.x86.{name}"
-            )
+            function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_X4, kinds), f"llvm.x86.{name}")
             extra = [] if immediate is None else [ir.Constant(_I8, immediate)]
             return builder.call(function, [*operands, *extra])
 
@@ -107,15 +111,15 @@ def _compress_with_instructions(typing_context: Any, source: Any, offset: Any, s
     return types.void(source, types.int64, state), codegen
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def _rotated(word: np.uint32, by: int) -> np.uint32:
     return np.uint32((np.uint64(word) << np.uint64(by)) | (np.uint64(word) >> np.uint64(32 - by)))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _compress_scalar(source: NDArray[np.uint8], offset: int, state: NDArray[np.uint32]) -> None:
     """Fold the 64 bytes at `offset` of `source` into `state` by plain arithmetic."""
-    schedule = np.empty(80, np.uint32)
+    schedule = _schedule()
     for i in range(16):
         word = np.uint64(load_u32(source, offset + 4 * i))
         schedule[i] = np.uint32(
@@ -137,51 +141,23 @@ def _compress_scalar(source: NDArray[np.uint8], offset: int, state: NDArray[np.u
         else:
             mixed, constant = b ^ c ^ d, _ROUND_CONSTANTS[3]
         total = (
-            np.uint64(_rotated(a, 5))
-            + np.uint64(mixed)
-            + np.uint64(e)
-            + np.uint64(constant)
-            + np.uint64(schedule[i])
+            np.uint64(_rotated(a, 5)) + np.uint64(mixed) + np.uint64(e) + np.uint64(constant) + np.uint64(schedule[i])
         )
         a, b, c, d, e = np.uint32(total & np.uint64(0xFFFFFFFF)), a, _rotated(b, 30), c, d
     for i, word in enumerate((a, b, c, d, e)):
         state[i] = np.uint32((np.uint64(state[i]) + np.uint64(word)) & np.uint64(0xFFFFFFFF))
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
-def _stack_pointer(typing_context: Any) -> Any:
-    """160 bytes of the calling frame's stack: a heap allocation would cost as much as a block."""
+if HAS_SHA_INSTRUCTIONS and not TYPE_CHECKING:
 
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        space = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(64), 20))
-        return builder.bitcast(space, cgutils.voidptr_t)
-
-    return types.voidptr(), codegen
-
-
-if TYPE_CHECKING or JIT_DISABLED:
-
-    def _workspace() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-        return np.empty(128, np.uint8), np.empty(8, np.uint32)
-
-    _compress = _compress_scalar
+    @inlined
+    def _compress(source, offset, state):
+        _compress_with_instructions(source, offset, state)
 else:
-
-    @numba.njit(inline="always", cache=True)
-    def _workspace():
-        space = numba.carray(_stack_pointer(), (160,), np.uint8)
-        return space[:128], space[128:].view(np.uint32)
-
-    if HAS_SHA_INSTRUCTIONS:
-
-        @numba.njit(inline="always", cache=True)
-        def _compress(source, offset, state):
-            _compress_with_instructions(source, offset, state)
-    else:
-        _compress = _compress_scalar
+    _compress = _compress_scalar
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def _digest(
     source: NDArray[np.uint8], start: int, stop: int, tail: NDArray[np.uint8], state: NDArray[np.uint32]
 ) -> None:
@@ -205,7 +181,7 @@ def _digest(
         _compress(tail, _BLOCK_BYTES, state)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def sha1_into(source: NDArray[np.uint8], start: int, stop: int, digest: NDArray[np.uint8], digest_at: int) -> None:
     """Write the SHA-1 of source[start:stop] into digest[digest_at : digest_at + 20].
 
@@ -214,17 +190,17 @@ def sha1_into(source: NDArray[np.uint8], start: int, stop: int, digest: NDArray[
     source, digest : (n,) uint8, C-contiguous; may be the same array if the ranges don't overlap
     start, stop : 0 <= start <= stop <= len(source), not checked
     """
-    tail, state = _workspace()
+    tail, state = _tail(), _state()
     _digest(source, start, stop, tail, state)
     for i in range(DIGEST_BYTES):
         shift = np.uint32(24 - 8 * (i & 3))
         digest[digest_at + i] = np.uint8((state[i >> 2] >> shift) & np.uint32(0xFF))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def sha1_matches(source: NDArray[np.uint8], start: int, stop: int, expected_at: int) -> bool:
     """Whether the SHA-1 of source[start:stop] equals the 20 bytes at `expected_at` of `source`."""
-    tail, state = _workspace()
+    tail, state = _tail(), _state()
     _digest(source, start, stop, tail, state)
     for i in range(DIGEST_BYTES):
         shift = np.uint32(24 - 8 * (i & 3))

@@ -6,11 +6,11 @@ kernel itself; its name is made afterwards, outside, once (`SymbolTable.resolve`
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from codec.bits import load_u64
+from codec.kernel import inlined, kernel
 from codec.markets import CODE_BYTES_MAX, symbol_name
 from codec.partition import partition_of
 
@@ -32,13 +32,13 @@ TABLE_FULL, BAD_CODE = -1, -2
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def _mixed(value: np.uint64) -> np.uint64:
     value = value ^ (value >> np.uint64(32))
     return value * _MIX
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def intern(
     source: NDArray[np.uint8],
     code_at: int,

@@ -138,9 +138,7 @@ class DifferencesView:
 
 DIRECTION = EnumKind("direction", (("unknown", 0), ("buy", 1), ("sell", 2), ("neutral", 3)))
 SESSION = EnumKind("session", (("unknown", 0), ("regular", 1), ("pre", 2), ("post", 3), ("overnight", 4)))
-DELIVERY = EnumKind(
-    "delivery", (("realtime", 1), ("by_disconnect", 2), ("cache", 3), ("pull", 4), ("import", 5))
-)
+DELIVERY = EnumKind("delivery", (("realtime", 1), ("by_disconnect", 2), ("cache", 3), ("pull", 4), ("import", 5)))
 PERIOD = EnumKind("period", (("intraday", 1), ("day", 2), ("week", 3), ("month", 4)))
 ARK_DYNAMIC_TYPE = EnumKind(
     "dynamic_type",
@@ -152,9 +150,7 @@ ARK_DYNAMIC_TYPE = EnumKind(
         ("no_dynamic", 4),
     ),
 )
-CONDITION = EnumKind(
-    "condition", (("complete", 1), ("degraded", 2), ("pending", 3), ("missing", 4), ("unknown", 5))
-)
+CONDITION = EnumKind("condition", (("complete", 1), ("degraded", 2), ("pending", 3), ("missing", 4), ("unknown", 5)))
 
 STORED_COLUMNS = (
     Column("_topic", Kind.WORD, "Kafka topic; embedded: `journal-<journal id>/<table>`."),
@@ -210,7 +206,12 @@ CAPITAL_FLOW = Table(
         _SOURCE,
         _SYMBOL,
         _TRADE_DATE,
-        Column("ts_event", Kind.TIME_US, "Start of the line's minute or, for days and longer, local midnight.", Trend.STEADY),
+        Column(
+            "ts_event",
+            Kind.TIME_US,
+            "Start of the minute; of a day or longer, local midnight.",
+            Trend.STEADY,
+        ),
         Column("period", PERIOD, "What one line spans."),
         _money("net_inflow", "All orders, in the quote currency."),
         _money("main_net_inflow", "Super and large orders; not sent intraday.", nullable=True),

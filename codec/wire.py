@@ -6,16 +6,18 @@ each docstring; loads themselves may run up to `PAD_BYTES` behind it.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import load_u64, trailing_zeros
+from codec.bits import load_u64, stack_array, trailing_zeros
+from codec.kernel import inlined, kernel
 
 VARINT, FIXED64, LENGTH_DELIMITED, START_GROUP, END_GROUP, FIXED32 = 0, 1, 2, 3, 4, 5
 
 GROUPS_MAX = 64
 """Nested groups in unknown fields; protobuf itself stops at 100 levels of messages."""
+
+_group_numbers = stack_array(GROUPS_MAX, np.int64)
 
 _CONTINUATION = np.uint64(0x8080808080808080)
 _PAYLOAD = np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -25,7 +27,7 @@ MALFORMED = -1
 """Returned instead of a position."""
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def squeeze(word: np.uint64) -> np.uint64:
     """Drop the continuation bit of each of 8 bytes and close the gaps: 56 bits."""
     word &= _PAYLOAD
@@ -34,7 +36,7 @@ def squeeze(word: np.uint64) -> np.uint64:
     return (word & np.uint64(0x000000000FFFFFFF)) | ((word & np.uint64(0x0FFFFFFF00000000)) >> np.uint64(4))
 
 
-@numba.njit(inline="always", cache=True)
+@inlined
 def read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
     """The varint at `at` and the position behind it, or (0, MALFORMED) when it is longer than 10 bytes
     or exceeds 64 bits. The caller compares the position with its message's end."""
@@ -52,7 +54,7 @@ def read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
     return value | (np.uint64(source[at + 9]) << np.uint64(63)), at + 10
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def read_tag(source: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int, int]:
     """Field number, wire type and the position behind the tag, or (0, 0, MALFORMED): checked against `stop`."""
     value, after = read_varint(source, at)
@@ -62,7 +64,7 @@ def read_tag(source: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int, i
     return field, np.int64(value & np.uint64(7)), after
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def read_length(source: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int]:
     """Begin and end of a length-delimited value, or (0, MALFORMED): checked against `stop`."""
     length, begin = read_varint(source, at)
@@ -71,13 +73,13 @@ def read_length(source: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int
     return begin, begin + np.int64(length)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def skip_value(source: NDArray[np.uint8], at: int, stop: int, field: int, wire_type: int) -> int:
     """The position behind the value of an unknown field, or MALFORMED: checked against `stop`.
 
     Groups are stepped over to `GROUPS_MAX` levels; each end must close the group that is open.
     """
-    open_groups = np.empty(GROUPS_MAX, np.int64)
+    open_groups = _group_numbers()
     depth = 0
     while True:
         if wire_type == VARINT:

@@ -1,0 +1,146 @@
+"""OpenD's time strings: `yyyy-MM-dd HH:mm:ss`, with `.fff` or `:fff` or neither.
+
+Ticks come in runs of one minute, so the first 16 bytes (`yyyy-MM-dd HH:mm`) are compared with the
+market's last ones; when they are equal only seconds and milliseconds are read. Offset, trading day
+and session cannot change within a minute and are kept with it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bits import load_u64
+from codec.clock import (
+    DAY_S,
+    MARKET_NUMBERS_MAX,
+    SESSION_RULE,
+    UTC_S_MAX,
+    UTC_S_MIN,
+    ZONE,
+    days_from_civil,
+    days_in_month,
+    to_local_s,
+    to_utc_s,
+    trade_day_and_session,
+)
+from codec.kernel import inlined, kernel
+
+# Columns of a minute cache, one row a market number, int64.
+MINUTE_LOW, MINUTE_HIGH, MINUTE_UTC_US, MINUTE_TRADE_DAY, MINUTE_SESSION, MINUTE_OTHER_US = range(6)
+
+UNREADABLE = -1
+
+_SECONDS_DIGITS = np.uint64(0x0000_0000_00FF_FF00)
+_FRACTION_DIGITS = np.uint64(0x00FF_FFFF_0000_0000)
+_THREES = np.uint64(0x3333_3333_3333_3333)
+_SIXES = np.uint64(0x0606_0606_0606_0606)
+_HIGH = np.uint64(0xF0F0_F0F0_F0F0_F0F0)
+
+MINUTE_BYTES, SECOND_BYTES, MILLISECOND_BYTES = 16, 19, 23
+
+
+def new_minute_cache() -> NDArray[np.int64]:
+    """(MARKET_NUMBERS_MAX, 6) int64: the last minute read of each market; no text equals zeros."""
+    return np.zeros((MARKET_NUMBERS_MAX, 6), np.int64)
+
+
+@inlined
+def _all_digits(word: np.uint64, where: np.uint64) -> bool:
+    """Whether each byte of `word` that `where` covers is an ASCII digit."""
+    # A digit has 3 in its high half, and still has when 6 is added.
+    return (((word & _HIGH) | (((word + _SIXES) & _HIGH) >> np.uint64(4))) ^ _THREES) & where == np.uint64(0)
+
+
+@inlined
+def _two_digits(source: NDArray[np.uint8], at: int) -> int:
+    """The number at source[at:at+2], or a large negative one unless both are digits."""
+    high, low = np.int64(source[at]) - 48, np.int64(source[at + 1]) - 48
+    return high * 10 + low if 0 <= high <= 9 and 0 <= low <= 9 else np.int64(-10_000)
+
+
+@kernel
+def read_minute(
+    source: NDArray[np.uint8],
+    at: int,
+    market: int,
+    markets: NDArray[np.int32],
+    changes: NDArray[np.int64],
+    cached_changes: NDArray[np.int64],
+    us_days: NDArray[np.int32],
+    minutes: NDArray[np.int64],
+) -> bool:
+    """Read `yyyy-MM-dd HH:mm` at `at` into the market's row of `minutes`; False when it is no time."""
+    if source[at + 4] != 45 or source[at + 7] != 45 or source[at + 10] != 32 or source[at + 13] != 58:
+        return False
+    year = _two_digits(source, at) * 100 + _two_digits(source, at + 2)
+    month, day = _two_digits(source, at + 5), _two_digits(source, at + 8)
+    hour, minute = _two_digits(source, at + 11), _two_digits(source, at + 14)
+    if year < 1990 or year > 2099 or month < 1 or month > 12 or day < 1 or day > days_in_month(year, month):
+        return False
+    if hour < 0 or hour > 23 or minute < 0 or minute > 59:
+        return False
+    local_s = days_from_civil(year, month, day) * DAY_S + hour * 3600 + minute * 60
+    zone = np.int64(markets[market, ZONE])
+    utc_s = to_utc_s(local_s, zone, False, changes, cached_changes)
+    other_s = to_utc_s(local_s, zone, True, changes, cached_changes)
+    trade_day, session = trade_day_and_session(local_s, np.int64(markets[market, SESSION_RULE]), us_days)
+    minutes[market, MINUTE_LOW] = np.int64(load_u64(source, at))
+    minutes[market, MINUTE_HIGH] = np.int64(load_u64(source, at + 8))
+    minutes[market, MINUTE_UTC_US] = utc_s * 1_000_000
+    minutes[market, MINUTE_TRADE_DAY] = trade_day
+    minutes[market, MINUTE_SESSION] = session
+    minutes[market, MINUTE_OTHER_US] = other_s * 1_000_000
+    return True
+
+
+@inlined
+def within_minute_us(source: NDArray[np.uint8], at: int, size: int) -> int:
+    """Microseconds past the minute of the text at `at`, `size` bytes long, or UNREADABLE."""
+    word = load_u64(source, at + MINUTE_BYTES)  # ":ss.fff" and a byte more
+    if word & np.uint64(0xFF) != np.uint64(58) or not _all_digits(word, _SECONDS_DIGITS):
+        return np.int64(UNREADABLE)
+    digits = word & np.uint64(0x000F_0F0F_000F_0F00)
+    seconds = np.int64((digits >> np.uint64(8)) & np.uint64(0xFF)) * 10 + np.int64(
+        (digits >> np.uint64(16)) & np.uint64(0xFF)
+    )
+    if seconds > 59:
+        return np.int64(UNREADABLE)
+    if size == SECOND_BYTES:
+        return seconds * 1_000_000
+    separator = (word >> np.uint64(24)) & np.uint64(0xFF)
+    if size != MILLISECOND_BYTES or (separator != np.uint64(46) and separator != np.uint64(58)):
+        return np.int64(UNREADABLE)
+    if not _all_digits(word, _FRACTION_DIGITS):
+        return np.int64(UNREADABLE)
+    thousandths = (
+        np.int64((digits >> np.uint64(32)) & np.uint64(0xFF)) * 100
+        + np.int64((digits >> np.uint64(40)) & np.uint64(0xFF)) * 10
+        + np.int64((digits >> np.uint64(48)) & np.uint64(0xFF))
+    )
+    return seconds * 1_000_000 + thousandths * 1000
+
+
+@inlined
+def unix_us(seconds: float) -> int:
+    """Microseconds of a unix time as a double, or UNREADABLE outside 1990–2100 and for NaN."""
+    if not (UTC_S_MIN <= seconds < UTC_S_MAX):
+        return np.int64(UNREADABLE)
+    whole = np.floor(seconds)
+    return np.int64(whole) * 1_000_000 + np.int64(np.rint((seconds - whole) * 1e6))
+
+
+@kernel
+def day_and_session_at(
+    utc_us: int,
+    market: int,
+    markets: NDArray[np.int32],
+    changes: NDArray[np.int64],
+    cached_changes: NDArray[np.int64],
+    us_days: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Trading day and session of an instant; -1 for `market` is one that we don't know: UTC days."""
+    if market < 0:
+        return utc_us // (DAY_S * 1_000_000), 0
+    local_s = to_local_s(utc_us // 1_000_000, np.int64(markets[market, ZONE]), changes, cached_changes)
+    return trade_day_and_session(local_s, np.int64(markets[market, SESSION_RULE]), us_days)
