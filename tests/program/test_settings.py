@@ -156,12 +156,13 @@ def test_a_wrong_variable_is_named(write: Path, variable: str, value: str, expec
     assert expected in message
 
 
-def test_relative_paths_start_at_the_file(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir("/")
-    settings = load(write, '[clickhouse]\nurl = "chdb:///var/lib/x"\n')
-    assert settings.journal.path == write.parent / "var/journal"
-    assert settings.clickhouse.folder == Path("/var/lib/x")
-    assert load(write, "").clickhouse.folder == write.parent / "var/clickhouse"
+def test_folders_start_at_the_working_directory(write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (write.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(write.parent / "elsewhere")
+    settings = load(write, "")
+    assert settings.journal.path == write.parent / "elsewhere/var/journal"
+    assert settings.clickhouse.folder == write.parent / "elsewhere/var/clickhouse"
+    assert load(write, '[clickhouse]\nurl = "chdb:///var/lib/x"\n').clickhouse.folder == Path("/var/lib/x")
 
 
 def test_symbols_come_from_the_list_and_the_file_each_once_in_order(write: Path) -> None:

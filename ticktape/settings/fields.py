@@ -1,7 +1,8 @@
 """The kinds of values that keys hold, each with its check and a message in plain words.
 
-Rule: paths leave here absolute. A relative one starts at the folder of the configuration file
-(`context["base"]`), so that one file means the same folders wherever a command is typed.
+Rule: paths leave here absolute. A file that the configuration refers to (`symbols_file`,
+`password_file`) lies beside it, so a relative one starts at the configuration's own folder
+(`context["base"]`); a folder that we write to starts at the working directory.
 """
 
 from __future__ import annotations
@@ -65,12 +66,16 @@ def _from_base(path: Path, info: ValidationInfo) -> Path:
     return (base / path.expanduser()).absolute()
 
 
-def _clickhouse_url(url: str, info: ValidationInfo) -> str:
+def _from_working_directory(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _clickhouse_url(url: str) -> str:
     scheme, _, rest = url.partition("://")
     if scheme not in ("chdb", "http", "https") or not rest:
         raise ValueError(f"must be chdb://folder or http(s)://user@host:8123, not {url!r}")
     if scheme == "chdb":
-        return f"chdb://{_from_base(Path(rest), info)}"
+        return f"chdb://{_from_working_directory(Path(rest))}"
     if urlsplit(url).password is not None:
         raise ValueError("must not hold a password: use password_file or TICKTAPE_CLICKHOUSE__PASSWORD")
     return url
@@ -92,6 +97,7 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(gt=0)]
 Duration = Annotated[datetime.timedelta, BeforeValidator(parse_duration)]
 Listen = Annotated[Address, BeforeValidator(_parse_address)]
 FilePath = Annotated[Path, AfterValidator(_from_base)]
+FolderPath = Annotated[Path, AfterValidator(_from_working_directory)]
 ClickHouseUrl = Annotated[str, AfterValidator(_clickhouse_url)]
 Secret = SecretStr | None
 GatewayName = Annotated[

@@ -21,6 +21,7 @@ from ticktape.settings.fields import (
     ClickHouseUrl,
     Duration,
     FilePath,
+    FolderPath,
     GatewayName,
     Identifier,
     Listen,
@@ -41,7 +42,7 @@ class WorkerSettings(Section):
 class JournalSettings(Section):
     """`[journal]`: the first durable hop."""
 
-    path: FilePath = Path("var/journal")
+    path: FolderPath = Path("var/journal")
     max_bytes: Bytes = 20 << 30
     min_free_bytes: Bytes = 2 << 30
     durability: Literal["process", "power"] = "process"
