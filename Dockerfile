@@ -11,7 +11,7 @@ ENV PATH=/opt/ticktape/venv/bin:$PATH
 # Dependencies first, from the lock alone: this layer outlives every change of the code.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN pip install -c constraints.txt setuptools \
- && pip install -c constraints.txt --no-build-isolation ".[${EXTRAS}]" \
+ && pip install -c constraints.txt --no-build-isolation ".${EXTRAS:+[$EXTRAS]}" \
  && pip uninstall --yes ticktape
 
 COPY protos protos

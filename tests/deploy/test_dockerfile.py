@@ -11,6 +11,7 @@ import pytest
 
 from tests.deploy.dockerfile import Instruction, Stage, read_stages
 from tests.deploy.manifests import REPOSITORY, Installation, containers_of, pod_of
+from ticktape.settings.model import HttpSettings
 
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -90,9 +91,8 @@ def test_the_image_runs_the_program_as_nobody_special(stages: list[Stage]) -> No
 
 def test_the_health_check_asks_the_port_of_the_default_command(stages: list[Stage]) -> None:
     image = stages[-1]
-    contract_listen = "127.0.0.1:8808"
     assert image.the("CMD").text == '["up"]'
-    assert image.environment["HEALTH_URL"] == f"http://{contract_listen}/livez"
+    assert image.environment["HEALTH_URL"] == f"http://{HttpSettings().listen}/livez"
     assert "os.environ['HEALTH_URL']" in image.the("HEALTHCHECK").text
 
 

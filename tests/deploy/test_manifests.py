@@ -19,6 +19,7 @@ from tests.deploy.manifests import (
     labels_of,
     pod_of,
 )
+from ticktape.settings.units import parse_bytes
 
 KUBERNETES_VERSIONS = ("1.29", kubernetes_validate.latest_version())
 
@@ -142,8 +143,8 @@ def test_the_journal_fits_its_volume(installation: Installation) -> None:
     (daemon,) = pod_of(installation.ingest)["containers"]
     (mount,) = (mount for mount in daemon["volumeMounts"] if mount["name"] == claim["metadata"]["name"])
     assert PurePosixPath(mount["mountPath"]) in PurePosixPath(journal["path"]).parents
-    volume_bytes = size_bytes(claim["spec"]["resources"]["requests"]["storage"] + "B")
-    assert size_bytes(journal["max_bytes"]) + size_bytes(journal["min_free_bytes"]) <= volume_bytes
+    volume_bytes = parse_bytes(claim["spec"]["resources"]["requests"]["storage"] + "B")  # 30Gi is our 30GiB
+    assert parse_bytes(journal["max_bytes"]) + parse_bytes(journal["min_free_bytes"]) <= volume_bytes
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
 
 
@@ -169,9 +170,3 @@ def ports_of(workload: Manifest) -> Iterator[tuple[Any, int]]:
     for container in containers_of(workload):
         for port in container.get("ports", ()):
             yield port["name"], port["containerPort"]
-
-
-def size_bytes(text: str) -> int:
-    """`20GiB` in bytes; the manifests and the configuration of k8s/ use no other unit."""
-    assert text.endswith("GiB"), text
-    return int(text.removesuffix("GiB")) << 30
