@@ -33,7 +33,7 @@ RUN groupadd --gid 10001 ticktape \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/ticktape ticktape \
  && install --directory --owner=10001 --group=10001 /var/lib/ticktape
 COPY --from=build /opt/ticktape/venv /opt/ticktape/venv
-# Owned by the user: numba reads a cache only where it could also write.
+# Owned by the user: without a cache folder that it may write, numba refuses even cached kernels.
 COPY --from=build --chown=10001:10001 /opt/ticktape/numba /opt/ticktape/numba
 ENV PATH=/opt/ticktape/venv/bin:$PATH \
     NUMBA_CACHE_DIR=/opt/ticktape/numba \
