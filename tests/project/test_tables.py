@@ -45,7 +45,7 @@ _ARROW_OF_CLICKHOUSE = {
 def test_arrow_and_ddl_name_the_same_columns(table: Table) -> None:
     declared = [column.name for column in table]
     assert arrow_schema(table).names == declared
-    in_ddl = re.findall(r"^    `(\w+)` ", create_table("ticktape", table), flags=re.MULTILINE)
+    in_ddl = re.findall(r"^    `(\w+)` ", create_table("ticktape", table, window_blocks=1), flags=re.MULTILINE)
     assert in_ddl == declared + [column.name for column in STORED_COLUMNS]
 
 
@@ -61,7 +61,7 @@ def test_arrow_and_clickhouse_types_mean_the_same(table: Table) -> None:
 
 @by_name
 def test_clickhouse_sorts_by_and_replaces_on_declared_columns(table: Table) -> None:
-    statement = create_table("ticktape", table)
+    statement = create_table("ticktape", table, window_blocks=1)
     assert f"ORDER BY ({', '.join(table.order_by)})" in statement
     assert f"PARTITION BY toYYYYMM({table.month_of})" in statement
     assert (f"ReplacingMergeTree({table.newest_by})" in statement) == (table.newest_by is not None)
