@@ -3,6 +3,9 @@
 Each intrinsic has a pure-Python twin, used when numba is switched off (`NUMBA_DISABLE_JIT=1`), so
 that every kernel also runs, slowly, as plain Python.
 
+`byte_at` and `put` are plain indexing without numba's care for negative indices, which costs a
+compare and a select at every access.
+
 Rule 1: a load may read up to 8 bytes past the last byte it is asked about; whoever calls a kernel
 leaves `PAD_BYTES` behind the data.
 """
@@ -56,6 +59,27 @@ def _store_intrinsic(llvm_type: ir.Type, kind: types.Type) -> Any:
         return types.void(array, types.int64, kind), codegen
 
     return store
+
+
+@intrinsic  # type: ignore[misc, unused-ignore]
+def _byte_at(typing_context: Any, array: Any, offset: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.zext(builder.load(builder.gep(data, [arguments[1]])), ir.IntType(64))
+
+    return types.int64(array, types.int64), codegen
+
+
+@intrinsic  # type: ignore[misc, unused-ignore]
+def _put(typing_context: Any, block: Any, part: Any, row: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        width = builder.extract_value(array.shape, 1)
+        place = builder.add(builder.mul(arguments[1], width), arguments[2])
+        builder.store(arguments[3], builder.gep(array.data, [place]))
+        return context.get_dummy_value()
+
+    return types.void(block, types.int64, types.int64, block.dtype), codegen
 
 
 @intrinsic  # type: ignore[misc, unused-ignore]
@@ -116,6 +140,8 @@ def _python_load(kind: str, size_bytes: int, scalar: Any) -> Any:
 
 if TYPE_CHECKING:
 
+    def byte_at(array: NDArray[np.uint8], offset: int) -> int: ...
+    def put(block: NDArray[Any], part: int, row: int, value: float) -> None: ...
     def load_u16(array: NDArray[np.uint8], offset: int) -> np.uint16: ...
     def load_u32(array: NDArray[np.uint8], offset: int) -> np.uint32: ...
     def load_u64(array: NDArray[np.uint8], offset: int) -> np.uint64: ...
@@ -125,6 +151,13 @@ if TYPE_CHECKING:
     def bits_of(value: float) -> np.uint64: ...
 
 elif JIT_DISABLED:
+
+    def byte_at(array, offset):
+        return int(array[offset])
+
+    def put(block, part, row, value):
+        block[part, row] = value
+
     load_u16 = _python_load("<H", 2, np.uint16)
     load_u32 = _python_load("<I", 4, np.uint32)
     load_u64 = _python_load("<Q", 8, np.uint64)
@@ -141,6 +174,7 @@ elif JIT_DISABLED:
         return np.uint64(struct.unpack("<Q", struct.pack("<d", value))[0])
 
 else:
+    byte_at, put = _byte_at, _put
     load_u16 = _load_intrinsic(ir.IntType(16), types.uint16)
     load_u32 = _load_intrinsic(ir.IntType(32), types.uint32)
     load_u64 = _load_intrinsic(ir.IntType(64), types.uint64)

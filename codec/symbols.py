@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import load_u64
-from codec.kernel import inlined, kernel
+from codec.bits import PAD_BYTES, load_u64
+from codec.kernel import inlined
 from codec.markets import CODE_BYTES_MAX, symbol_name
 from codec.partition import partition_of
 
@@ -38,7 +38,7 @@ def _mixed(value: np.uint64) -> np.uint64:
     return value * _MIX
 
 
-@kernel
+@inlined
 def intern(
     source: NDArray[np.uint8],
     code_at: int,
@@ -79,19 +79,24 @@ def intern(
         known = slots[place]
         if entries[known, _MARKET] == market and entries[known, _CODE_BYTES] == code_bytes:
             arena_at = np.int64(entries[known, _CODE_AT])
-            same = True
-            for i in range(code_bytes):
-                if arena[arena_at + i] != source[code_at + i]:
-                    same = False
-                    break
-            if same:
+            at, left = code_at, code_bytes
+            differs = np.uint64(0)
+            while left > 0:
+                word = load_u64(source, at) ^ load_u64(arena, arena_at)
+                if left < 8:
+                    word &= (np.uint64(1) << np.uint64(8 * left)) - np.uint64(1)
+                differs |= word
+                at += 8
+                arena_at += 8
+                left -= 8
+            if differs == np.uint64(0):
                 return np.int64(entries[known, CANONICAL])
         place = (place + 1) & (_SLOTS - 1)
     for i in range(code_bytes):
         if source[code_at + i] <= 0x20 or source[code_at + i] >= 0x7F:
             return BAD_CODE
     new, arena_at = used[COUNT], used[_ARENA_USED]
-    if new >= SYMBOLS_MAX or arena_at + code_bytes > len(arena):
+    if new >= SYMBOLS_MAX or arena_at + code_bytes > _ARENA_BYTES:
         return TABLE_FULL
     for i in range(code_bytes):
         arena[arena_at + i] = source[code_at + i]
@@ -118,7 +123,7 @@ class SymbolTable:
         self.partition_count = partition_count
         self.slots: NDArray[np.int32] = np.full(_SLOTS, -1, np.int32)
         self.entries: NDArray[np.int32] = np.zeros((SYMBOLS_MAX, 4), np.int32)
-        self.arena: NDArray[np.uint8] = np.zeros(_ARENA_BYTES, np.uint8)
+        self.arena: NDArray[np.uint8] = np.zeros(_ARENA_BYTES + PAD_BYTES, np.uint8)
         self.used: NDArray[np.int64] = np.zeros(2, np.int64)
         self.names: list[str] = []
         self._partitions: NDArray[np.int32] = np.zeros(SYMBOLS_MAX, np.int32)

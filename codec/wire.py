@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import load_u64, stack_array, trailing_zeros
+from codec.bits import byte_at, load_u64, stack_array, trailing_zeros
 from codec.kernel import inlined, kernel
 
 VARINT, FIXED64, LENGTH_DELIMITED, START_GROUP, END_GROUP, FIXED32 = 0, 1, 2, 3, 4, 5
@@ -46,12 +46,12 @@ def read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
         length = (trailing_zeros(ends) >> np.uint64(3)) + np.uint64(1)
         keep = _ALL >> (np.uint64(64) - length * np.uint64(8))
         return squeeze(word & keep), at + np.int64(length)
-    value = squeeze(word) | ((np.uint64(source[at + 8]) & np.uint64(127)) << np.uint64(56))
-    if source[at + 8] < 128:
+    value = squeeze(word) | ((np.uint64(byte_at(source, at + 8)) & np.uint64(127)) << np.uint64(56))
+    if byte_at(source, at + 8) < 128:
         return value, at + 9
-    if source[at + 9] > 1:
+    if byte_at(source, at + 9) > 1:
         return np.uint64(0), MALFORMED
-    return value | (np.uint64(source[at + 9]) << np.uint64(63)), at + 10
+    return value | (np.uint64(byte_at(source, at + 9)) << np.uint64(63)), at + 10
 
 
 @kernel

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import load_f64, load_u32, load_u64
+from codec.bits import byte_at, load_f64, load_u32, load_u64, put
 from codec.clock import MARKET_NUMBERS_MAX, READS_TEXT, ZONE
 from codec.columns import (
     CONDITION_ID,
@@ -192,21 +192,21 @@ def _put_tick(
         if gateway_us == UNREADABLE:
             gateway_us = np.int64(NULL_TIME)
             counters[UNLISTED_NUMBERS] += 1
-    wide[TS_EVENT_US, row] = event_us
-    wide[SEQUENCE, row] = sequence
-    wide[TS_GATEWAY_US, row] = gateway_us
-    wide[TS_RECV_NS, row] = recv_ns
-    real[PRICE, row] = price
-    real[VOLUME, row] = volume
-    real[TURNOVER, row] = turnover
-    narrow[SYMBOL_ID, row] = symbol
-    narrow[TRADE_DATE, row] = trade_day
-    narrow[CONDITION_ID, row] = sign
-    small[DIRECTION, row] = direction
-    small[TRADE_TYPE, row] = trade_type
-    small[SESSION_CODE, row] = session
-    small[DELIVERY_CODE, row] = delivery
-    small[GATEWAY_ID, row] = gateway
+    put(wide, TS_EVENT_US, row, event_us)
+    put(wide, SEQUENCE, row, sequence)
+    put(wide, TS_GATEWAY_US, row, gateway_us)
+    put(wide, TS_RECV_NS, row, recv_ns)
+    put(real, PRICE, row, price)
+    put(real, VOLUME, row, volume)
+    put(real, TURNOVER, row, turnover)
+    put(narrow, SYMBOL_ID, row, symbol)
+    put(narrow, TRADE_DATE, row, trade_day)
+    put(narrow, CONDITION_ID, row, sign)
+    put(small, DIRECTION, row, direction)
+    put(small, TRADE_TYPE, row, trade_type)
+    put(small, SESSION_CODE, row, session)
+    put(small, DELIVERY_CODE, row, delivery)
+    put(small, GATEWAY_ID, row, gateway)
     return NO_REASON
 
 
@@ -237,35 +237,35 @@ def _int32(value):
     return np.int64(np.int32(np.int64(value & np.uint64(0xFFFFFFFF)) << 32 >> 32))
 
 
-@kernel
+@inlined
 def _decode_usual(
     source, at, stop, frame_at, frame_bytes, proto_id, serial, pulled, recv_ns, gateway, row, note, wide, real,
     narrow, small, notes, counters, slots, entries, arena, used, markets, changes, cached_changes, us_days, minutes,
 ):  # fmt: skip
     """The body source[at:stop] as real senders write it: (outcome, next row, next note, symbol)."""
-    if source[at] != 0x08 or source[at + 1] != 0x00:
+    if byte_at(source, at) != 0x08 or byte_at(source, at + 1) != 0x00:
         return _NOT_AS_USUAL, row, note, -1
     at += 2
-    if source[at] == 0x12 and source[at + 1] == 0x00:  # an empty retMsg
+    if byte_at(source, at) == 0x12 and byte_at(source, at + 1) == 0x00:  # an empty retMsg
         at += 2
-    if source[at] == 0x18 and source[at + 1] == 0x00:  # errCode 0
+    if byte_at(source, at) == 0x18 and byte_at(source, at + 1) == 0x00:  # errCode 0
         at += 2
-    if source[at] != 0x22:
+    if byte_at(source, at) != 0x22:
         return _NOT_AS_USUAL, row, note, -1
     length, at = read_varint(source, at + 1)
     if at < 0 or at > stop or length != np.uint64(stop - at):
         return _NOT_AS_USUAL, row, note, -1
     # Security: 0a <size> 08 <market> 12 <size> <code>
-    code_bytes = np.int64(source[at + 5])
+    code_bytes = byte_at(source, at + 5)
     if (
         load_u32(source, at) & np.uint32(0x80FF_80FF) != np.uint32(0x0008_000A)
-        or source[at + 4] != 0x12
+        or byte_at(source, at + 4) != 0x12
         or code_bytes >= 0x80
-        or source[at + 1] != code_bytes + 4
+        or byte_at(source, at + 1) != code_bytes + 4
         or at + 6 + code_bytes > stop
     ):
         return _NOT_AS_USUAL, row, note, -1
-    wire_market = np.int64(source[at + 3])
+    wire_market = byte_at(source, at + 3)
     symbol = intern(source, at + 6, code_bytes, wire_market, slots, entries, arena, used)
     if symbol < 0:
         return (BAD_SYMBOL_CODE if symbol == BAD_CODE else TOO_MANY_SYMBOLS), row, note, -1
@@ -274,13 +274,13 @@ def _decode_usual(
     index = 0
     rows_max = wide.shape[1]
     while at < stop:
-        if source[at] != 0x12:
+        if byte_at(source, at) != 0x12:
             break
-        size = np.int64(source[at + 1])
+        size = byte_at(source, at + 1)
         at += 2
         if size >= 0x80:
-            size = (size & 0x7F) | (np.int64(source[at]) << 7)
-            if source[at] >= 0x80:
+            size = (size & 0x7F) | (byte_at(source, at) << 7)
+            if byte_at(source, at) >= 0x80:
                 return _NOT_AS_USUAL, row, note, -1
             at += 1
         end = at + size
@@ -290,41 +290,47 @@ def _decode_usual(
             return _NO_ROOM, row, note, -1
         # From here on loads may pass `end`, by less than PAD_BYTES; `at != end` then sends the
         # body to the general walk.
-        time_bytes = np.int64(source[at + 1])
-        if source[at] != 0x0A or time_bytes > MILLISECOND_BYTES:
+        time_bytes = byte_at(source, at + 1)
+        if byte_at(source, at) != 0x0A or time_bytes > MILLISECOND_BYTES:
             return _NOT_AS_USUAL, row, note, -1
         time_at = at + 2
         at = time_at + time_bytes
-        if source[at] != 0x10:
+        if byte_at(source, at) != 0x10:
             return _NOT_AS_USUAL, row, note, -1
         sequence, at = read_varint(source, at + 1)
-        if at < 0 or source[at] != 0x18 or source[at + 1] >= 0x80 or source[at + 2] != 0x21 or source[at + 11] != 0x28:
+        if (
+            at < 0
+            or byte_at(source, at) != 0x18
+            or byte_at(source, at + 1) >= 0x80
+            or byte_at(source, at + 2) != 0x21
+            or byte_at(source, at + 11) != 0x28
+        ):
             return _NOT_AS_USUAL, row, note, -1
-        direction = np.int64(source[at + 1])
+        direction = byte_at(source, at + 1)
         price = load_f64(source, at + 3)
         volume, at = read_varint(source, at + 12)
-        if at < 0 or source[at] != 0x31:
+        if at < 0 or byte_at(source, at) != 0x31:
             return _NOT_AS_USUAL, row, note, -1
         shares = np.float64(np.int64(volume))
         turnover = load_f64(source, at + 1)
         at += 9
         received, trade_type, sign, push_type, stamp = 0.0, np.int64(0), np.int64(0), np.int64(0), 0.0
-        if source[at] == 0x39:
+        if byte_at(source, at) == 0x39:
             received = load_f64(source, at + 1)
             at += 9
-        if source[at] == 0x40 and source[at + 1] < 0x80:
-            trade_type = np.int64(source[at + 1])
+        if byte_at(source, at) == 0x40 and byte_at(source, at + 1) < 0x80:
+            trade_type = byte_at(source, at + 1)
             at += 2
-        if source[at] == 0x48 and source[at + 1] < 0x80:
-            sign = np.int64(source[at + 1])
+        if byte_at(source, at) == 0x48 and byte_at(source, at + 1) < 0x80:
+            sign = byte_at(source, at + 1)
             at += 2
-        if source[at] == 0x50 and source[at + 1] < 0x80:
-            push_type = np.int64(source[at + 1])
+        if byte_at(source, at) == 0x50 and byte_at(source, at + 1) < 0x80:
+            push_type = byte_at(source, at + 1)
             at += 2
-        if source[at] == 0x59:
+        if byte_at(source, at) == 0x59:
             stamp = load_f64(source, at + 1)
             at += 9
-        if at < end and source[at] == 0x61:
+        if at < end and byte_at(source, at) == 0x61:
             shares = load_f64(source, at + 1)
             at += 9
         if at != end:
@@ -343,7 +349,7 @@ def _decode_usual(
             note += 1
         index += 1
     if at < stop:  # the name ends the message
-        if source[at] != 0x1A:
+        if byte_at(source, at) != 0x1A:
             return _NOT_AS_USUAL, row, note, -1
         _, at = read_length(source, at + 1, stop)
         if at != stop:

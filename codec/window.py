@@ -1,0 +1,302 @@
+"""Repeats: the last keys of each symbol, and whether a tick is one of them.
+
+The window holds the last `WINDOW_KEYS` keys of each (source, symbol). A tick is a repeat when its
+sequence is there with the same payload check; the same sequence with another payload is another
+tick, under the next ordinal (contract.md, Exact meanings). It is not a high-water mark: pulls
+overlap pushes, and US sequences do not grow.
+
+Rule 1: `test` changes nothing. `mark` is called with its verdict once the batch is durable; a tick
+marked earlier would be lost by a failed append.
+Rule 2: two sequences are the same only when they are equal, whatever their hashes are.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.bits import bits_of
+from codec.columns import DIRECTION, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
+from codec.kernel import inlined, kernel
+from codec.markets import parse_symbol
+from codec.symbols import SymbolTable
+
+WINDOW_KEYS = 4096
+_SLOTS = 2 * WINDOW_KEYS
+_EMPTY = -1
+_SYMBOLS_FIRST = 64
+
+_MIX_A, _MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_SECOND_US = 1_000_000
+
+
+@inlined
+def _hash(sequence: int, salt: int) -> np.uint64:
+    mixed = (np.uint64(sequence) ^ (np.uint64(salt) << np.uint64(40))) * _MIX_A
+    return (mixed ^ (mixed >> np.uint64(29))) * _MIX_B >> np.uint64(16)
+
+
+@kernel
+def payload_checks(
+    wide: NDArray[np.int64], real: NDArray[np.float64], small: NDArray[np.uint8], rows: int, checks: NDArray[np.uint64]
+) -> None:
+    """Write to `checks` what makes two ticks of one sequence the same: a 64-bit mix of price, volume,
+    direction and second of the first `rows` rows of a TickBuffer's blocks."""
+    for i in range(rows):
+        second = np.uint64(wide[TS_EVENT_US, i] // _SECOND_US)
+        mixed = (bits_of(real[PRICE, i]) ^ (second << np.uint64(1))) * _MIX_A
+        mixed = (mixed ^ (mixed >> np.uint64(32)) ^ bits_of(real[VOLUME, i])) * _MIX_B
+        mixed = (mixed ^ (mixed >> np.uint64(29)) ^ np.uint64(small[DIRECTION, i])) * _MIX_A
+        checks[i] = mixed ^ (mixed >> np.uint64(32))
+
+
+@kernel
+def _test(
+    symbols: NDArray[np.int32],
+    sequences: NDArray[np.int64],
+    checks: NDArray[np.uint64],
+    rows: int,
+    slots: NDArray[np.int16],
+    known_sequences: NDArray[np.int64],
+    known_checks: NDArray[np.uint64],
+    known_ordinals: NDArray[np.uint32],
+    newest: NDArray[np.int64],
+    batch_slots: NDArray[np.int32],
+    fresh: NDArray[np.bool_],
+    ordinals: NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Judge each row against the window and against the rows before it.
+
+    `batch_slots` is scratch: a power of two of at least 2 * rows, all _EMPTY. Writes `fresh` and,
+    for fresh rows, `ordinals`; returns how many rows are fresh, and how many of these share a
+    sequence with another tick.
+    """
+    count, conflicts = 0, 0
+    batch_mask = np.int64(len(batch_slots) - 1)
+    for i in range(rows):
+        symbol, sequence, check = np.int64(symbols[i]), sequences[i], checks[i]
+        repeat, ordinal = False, np.int64(0)
+        if sequence <= newest[symbol]:
+            place = np.int64(_hash(sequence, 0)) & (_SLOTS - 1)
+            while slots[symbol, place] != _EMPTY:
+                held = np.int64(slots[symbol, place])
+                if known_sequences[symbol, held] == sequence:
+                    if known_checks[symbol, held] == check:
+                        repeat = True
+                        break
+                    ordinal = max(ordinal, np.int64(known_ordinals[symbol, held]) + 1)
+                place = (place + 1) & (_SLOTS - 1)
+        place = np.int64(_hash(sequence, symbol)) & batch_mask
+        while not repeat and batch_slots[place] != _EMPTY:
+            other = np.int64(batch_slots[place])
+            if sequences[other] == sequence and symbols[other] == symbol:
+                if checks[other] == check:
+                    repeat = True
+                    break
+                ordinal = max(ordinal, np.int64(ordinals[other]) + 1)
+            place = (place + 1) & batch_mask
+        fresh[i] = not repeat
+        if not repeat:
+            batch_slots[place] = i
+            ordinals[i] = ordinal
+            count += 1
+            conflicts += ordinal > 0
+    return count, conflicts
+
+
+@kernel
+def _forget(symbol: int, ring_at: int, slots: NDArray[np.int16], known_sequences: NDArray[np.int64]) -> None:
+    """Take the entry at `ring_at` out of the symbol's hash table, closing the gap behind it."""
+    place = np.int64(_hash(known_sequences[symbol, ring_at], 0)) & (_SLOTS - 1)
+    while slots[symbol, place] != ring_at:
+        place = (place + 1) & (_SLOTS - 1)
+    hole = place
+    while True:
+        place = (place + 1) & (_SLOTS - 1)
+        held = np.int64(slots[symbol, place])
+        if held == _EMPTY:
+            break
+        home = np.int64(_hash(known_sequences[symbol, held], 0)) & (_SLOTS - 1)
+        # An entry may move back to the hole unless its home lies behind it.
+        if ((place - home) & (_SLOTS - 1)) >= ((place - hole) & (_SLOTS - 1)):
+            slots[symbol, hole] = held
+            hole = place
+    slots[symbol, hole] = _EMPTY
+
+
+@kernel
+def _mark(
+    symbols: NDArray[np.int32],
+    sequences: NDArray[np.int64],
+    checks: NDArray[np.uint64],
+    ordinals: NDArray[np.uint32],
+    fresh: NDArray[np.bool_],
+    rows: int,
+    slots: NDArray[np.int16],
+    known_sequences: NDArray[np.int64],
+    known_checks: NDArray[np.uint64],
+    known_ordinals: NDArray[np.uint32],
+    newest: NDArray[np.int64],
+    marked: NDArray[np.int64],
+) -> None:
+    """Add the fresh rows to the window; the oldest keys of their symbols make room."""
+    for i in range(rows):
+        if not fresh[i]:
+            continue
+        symbol, sequence = np.int64(symbols[i]), sequences[i]
+        ring_at = marked[symbol] % WINDOW_KEYS
+        if marked[symbol] >= WINDOW_KEYS:
+            _forget(symbol, ring_at, slots, known_sequences)
+        known_sequences[symbol, ring_at] = sequence
+        known_checks[symbol, ring_at] = checks[i]
+        known_ordinals[symbol, ring_at] = ordinals[i]
+        place = np.int64(_hash(sequence, 0)) & (_SLOTS - 1)
+        while slots[symbol, place] != _EMPTY:
+            place = (place + 1) & (_SLOTS - 1)
+        slots[symbol, place] = ring_at
+        newest[symbol] = max(newest[symbol], sequence)
+        marked[symbol] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `SequenceWindow.test` found of the rows of a buffer.
+
+    Attributes
+    ----------
+    fresh : (rows,) bool, False for repeats
+    ordinals : (rows,) uint32, meant only where `fresh`
+    checks : (rows,) uint64 payload checks
+    fresh_rows, conflicts : how many are fresh, and how many of these have an ordinal above 0
+    """
+
+    fresh: NDArray[np.bool_]
+    ordinals: NDArray[np.uint32]
+    checks: NDArray[np.uint64]
+    fresh_rows: int
+    conflicts: int
+
+
+class SequenceWindow:
+    """The last `WINDOW_KEYS` keys of each symbol of one source. Not thread-safe."""
+
+    def __init__(self, symbols: SymbolTable) -> None:
+        self._table = symbols
+        self._capacity = 0
+        self._grow(_SYMBOLS_FIRST)
+
+    def _grow(self, capacity: int) -> None:
+        """Room for `capacity` symbols. All of it is written, so that memory does not grow later."""
+        old = self._capacity
+
+        def grown(
+            before: NDArray[np.generic] | None, shape: tuple[int, ...], fill: int, kind: type
+        ) -> NDArray[np.generic]:
+            array = np.full(shape, fill, kind)
+            if before is not None:
+                array[:old] = before
+            return array
+
+        before = getattr(self, "_arrays", (None,) * 6)
+        shapes = (
+            (capacity, _SLOTS),
+            (capacity, WINDOW_KEYS),
+            (capacity, WINDOW_KEYS),
+            (capacity, WINDOW_KEYS),
+            (capacity,),
+            (capacity,),
+        )
+        kinds = (np.int16, np.int64, np.uint64, np.uint32, np.int64, np.int64)
+        fills = (_EMPTY, 0, 0, 0, np.iinfo(np.int64).min, 0)
+        self._arrays = tuple(map(grown, before, shapes, fills, kinds))
+        self._capacity = capacity
+
+    def _make_room(self) -> None:
+        needed = len(self._table.names)
+        if needed > self._capacity:
+            self._grow(max(needed, self._capacity + self._capacity // 2))
+
+    def test(self, ticks: TickBuffer) -> Verdict:
+        """Tell repeats in `ticks` from fresh rows; changes nothing (rule 1)."""
+        self._make_room()
+        rows = ticks.rows
+        checks = np.empty(rows, np.uint64)
+        payload_checks(ticks.wide, ticks.real, ticks.small, rows, checks)
+        fresh, ordinals = np.empty(rows, np.bool_), np.zeros(rows, np.uint32)
+        scratch = np.full(1 << max(4, (2 * rows - 1).bit_length()), _EMPTY, np.int32)
+        symbol_ids, sequences = ticks.narrow[SYMBOL_ID, :rows], ticks.wide[SEQUENCE, :rows]
+        slots, known_sequences, known_checks, known_ordinals, newest, _ = self._arrays
+        count, conflicts = _test(
+            symbol_ids, sequences, checks, rows, slots, known_sequences, known_checks, known_ordinals, newest,
+            scratch, fresh, ordinals,
+        )  # fmt: skip
+        return Verdict(fresh, ordinals, checks, int(count), int(conflicts))
+
+    def mark(self, ticks: TickBuffer, verdict: Verdict) -> None:
+        """Remember the fresh rows of `ticks`: they are durable now."""
+        rows = ticks.rows
+        self._mark(
+            ticks.narrow[SYMBOL_ID, :rows], ticks.wide[SEQUENCE, :rows], verdict.checks, verdict.ordinals, verdict.fresh
+        )
+
+    def _mark(
+        self,
+        symbol_ids: NDArray[np.int32],
+        sequences: NDArray[np.int64],
+        checks: NDArray[np.uint64],
+        ordinals: NDArray[np.uint32],
+        fresh: NDArray[np.bool_],
+    ) -> None:
+        self._make_room()
+        _mark(symbol_ids, sequences, checks, ordinals, fresh, len(sequences), *self._arrays)
+
+    def newest_sequence(self, symbol_id: int) -> int | None:
+        """The greatest sequence marked for a symbol, or None when there is none yet."""
+        newest, marked = self._arrays[4], self._arrays[5]
+        if symbol_id >= self._capacity or marked[symbol_id] == 0:
+            return None
+        return int(newest[symbol_id])
+
+    def export(self) -> bytes:
+        """The whole state, for `restore` in another process."""
+        _, sequences, checks, ordinals, _, marked = self._arrays
+        names, counts, parts = [], [], ([], [], [])
+        for id_, name in enumerate(self._table.names):
+            held = min(int(marked[id_]), WINDOW_KEYS)
+            if held == 0:
+                continue
+            first = int(marked[id_]) - held
+            order = np.arange(first, first + held) % WINDOW_KEYS  # oldest first
+            names.append(name)
+            counts.append(held)
+            for part, array in zip(parts, (sequences, checks, ordinals), strict=True):
+                part.append(array[id_, order])
+        sink = io.BytesIO()
+        kinds = (np.int64, np.uint64, np.uint32)
+        joined = [np.concatenate([np.empty(0, kind), *part]) for part, kind in zip(parts, kinds, strict=True)]
+        np.savez(
+            sink,
+            names=np.array(names, np.str_),
+            counts=np.array(counts, np.int64),
+            sequences=joined[0],
+            checks=joined[1],
+            ordinals=joined[2],
+        )
+        return sink.getvalue()
+
+    def restore(self, exported: bytes) -> None:
+        """Add what `export` gave, oldest first.
+
+        Raises
+        ------
+        ValueError
+            These are not the bytes of an export.
+        """
+        with np.load(io.BytesIO(exported), allow_pickle=False) as state:
+            ids = [self._table.id_of(*parse_symbol(name)) for name in state["names"].tolist()]
+            symbol_ids = np.repeat(np.array(ids, np.int32), state["counts"])
+            fresh = np.ones(len(symbol_ids), np.bool_)
+            self._mark(symbol_ids, state["sequences"], state["checks"], state["ordinals"], fresh)
