@@ -1,0 +1,80 @@
+"""`ticktape simulate …`: gateways that are not there, on real wires, each in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from codec.errors import TicktapeError
+from ticktape.options import LogFormatOption, common_options
+
+simulate_app = typer.Typer(
+    help="Simulated gateways that the official SDKs accept.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+
+@simulate_app.callback()
+def simulate() -> None:
+    """Simulated gateways that the official SDKs accept."""
+
+
+@simulate_app.command("opend")
+def opend(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 11_111,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed is the same market.")] = 1,
+    symbols: Annotated[int, typer.Option(min=1, max=20_000, help="Half from HK, half from the US.")] = 200,
+    rate: Annotated[
+        float,
+        typer.Option(min=0, help="Ticks a second of all subscribed symbols, on average; 0: as clients take them."),
+    ] = 2000,
+    speed: Annotated[float, typer.Option(min=0.001, max=1e6, help="Market seconds a real second.")] = 1,
+    faults: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B", help="duplicate, split, mid-frame-close, bad-sha1, cached-repush; each may have =strength."
+        ),
+    ] = "",
+    ticks_max: Annotated[int | None, typer.Option(min=0, help="Make no more than these, go on serving.")] = None,
+    ticks_per_push_max: Annotated[int, typer.Option(min=1, max=1000, help="Ticks in one push frame.")] = 50,
+    quota: Annotated[int, typer.Option(min=1, help="Subscription units of the login.")] = 2000,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Be a Futu/moomoo OpenD with a made-up market behind it.
+
+    The market's clock starts at 09:30 Hong Kong time whatever the hour: Hong Kong is in its morning
+    session and the US overnight, so both flow. Prints `listening HOST:PORT` when ready and, at
+    SIGTERM or Ctrl-C, one line of JSON with what it made. Ends with 2 when the port is in use.
+
+    \b
+    ticktape simulate opend --port 11111 --rate 20000
+    ticktape simulate opend --port 0 --seed 7 --speed 60 --faults duplicate=0.05,split
+    """
+    common_options(context, None, log_format)
+    from ticktape.exits import Exit
+    from ticktape.simulate.faults import Faults
+    from ticktape.simulate.opend_server import Options, serve
+
+    try:
+        options = Options(
+            host=host,
+            port=port,
+            seed=seed,
+            symbols=symbols,
+            rate=rate,
+            speed=speed,
+            ticks_max=ticks_max,
+            ticks_per_push_max=ticks_per_push_max,
+            quota=quota,
+            faults=Faults.parse(faults, seed),
+        )
+        serve(options)
+    except TicktapeError as error:
+        typer.echo(f"ticktape simulate opend: {error}", err=True)
+        raise typer.Exit(Exit.CONFIGURATION) from None

@@ -1,0 +1,148 @@
+"""What may go wrong on purpose: `--faults duplicate=0.05,split` and so on.
+
+Each fault draws from its own seeded generator, so switching one on changes nothing in another.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codec.errors import TicktapeError
+from codec.opend.protocol import BODY_BYTES_AT, HEADER_BYTES, SHA1_AT
+from ticktape.simulate.opend_frames import Frames
+from ticktape.simulate.tick_store import Spans
+
+DUPLICATE, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH = (
+    "duplicate",
+    "split",
+    "mid-frame-close",
+    "bad-sha1",
+    "cached-repush",
+)
+FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
+    {
+        DUPLICATE: (0.05, "share of pushed ticks that are pushed again a little later"),
+        SPLIT: (0.05, "share of writes followed by a pause; all are cut at odd places"),
+        MID_FRAME_CLOSE: (0.2, "connections closed in the middle of a frame, a second"),
+        BAD_SHA1: (1.0, "push frames with a wrong SHA-1, a second"),
+        CACHED_REPUSH: (1.0, "symbols whose cached ticks are pushed again, a second"),
+    }
+)
+"""Default strength and its meaning."""
+
+REPEAT_STEPS_MAX = 40
+"""A repeat comes at most this many steps after its original."""
+
+REPEAT_TICKS_MAX = 900
+"""…and before the symbol has had this many newer ticks (give or take one step): a gateway repeats what it
+has cached, and it caches 1000."""
+
+_SPLIT_SIZES = (1, 2, 7, 43, 45, 64, 1_460, 1_500, 8_192, 65_536)
+
+
+class BadFault(TicktapeError):
+    """`--faults` names an unknown fault or a senseless strength."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Which faults are on, how strong, and their random generators."""
+
+    strength: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    _randoms: dict[str, random.Random] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, text: str, seed: int) -> Faults:
+        """Read `name[=strength],…`; empty for none. Raises BadFault."""
+        strength = {}
+        for item in filter(None, (part.strip() for part in text.split(","))):
+            name, _, value = item.partition("=")
+            if name not in FAULTS:
+                raise BadFault(f"no fault is called {name!r}; there are: {', '.join(FAULTS)}")
+            try:
+                strength[name] = float(value) if value else FAULTS[name][0]
+            except ValueError:
+                raise BadFault(f"{item!r}: after = comes a number, {FAULTS[name][1]}") from None
+            if not (0 < strength[name] < math.inf) or (name in (DUPLICATE, SPLIT) and strength[name] > 1):
+                raise BadFault(f"{item!r} is out of range: {FAULTS[name][1]}")
+        return cls(strength, seed)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.strength
+
+    def random(self, name: str) -> random.Random:
+        """The generator of one fault, always the same object."""
+        return self._randoms.setdefault(name, random.Random(f"{self.seed}/{name}"))
+
+    def strikes(self, name: str, elapsed_s: float) -> bool:
+        """Whether a fault that comes so many times a second comes within this step."""
+        return name in self and self.random(name).random() < -math.expm1(-self.strength[name] * elapsed_s)
+
+
+class Repeats:
+    """Chooses pushed ticks to push again, and says when.
+
+    Parameters
+    ----------
+    share : of the ticks offered, chosen independently
+    """
+
+    def __init__(self, share: float, rng: np.random.Generator) -> None:
+        self._share, self._rng = share, rng
+        self._symbol = np.empty(0, np.int64)
+        self._number = np.empty(0, np.int64)
+        self._due_step = np.empty(0, np.int64)
+        self._step = 0
+
+    def offer(self, spans: Spans) -> None:
+        """Ticks that are being pushed for the first time."""
+        chosen = np.flatnonzero(self._rng.random(spans.ticks) < self._share)
+        if len(chosen) == 0:
+            return
+        ends = np.cumsum(spans.count)
+        span = np.searchsorted(ends, chosen, side="right")
+        number = spans.first[span] + chosen - (ends - spans.count)[span]
+        due_step = self._step + self._rng.integers(1, REPEAT_STEPS_MAX + 1, len(chosen))
+        self._symbol = np.concatenate((self._symbol, spans.symbol[span]))
+        self._number = np.concatenate((self._number, number))
+        self._due_step = np.concatenate((self._due_step, due_step))
+
+    def due(self, ticks: NDArray[np.int64]) -> Spans:
+        """What to push again now, once a step; `ticks` is how many ticks each symbol has had."""
+        self._step += 1
+        ready = (self._due_step <= self._step) | (ticks[self._symbol] - self._number > REPEAT_TICKS_MAX)
+        symbol, number = self._symbol[ready], self._number[ready]
+        order = np.lexsort((number, symbol))
+        keep = ~ready
+        self._symbol, self._number, self._due_step = self._symbol[keep], self._number[keep], self._due_step[keep]
+        return Spans(symbol[order], number[order], np.ones(len(order), np.int64))
+
+
+def spoil_sha1(frames: Frames, rng: random.Random) -> None:
+    """Make the SHA-1 of one frame wrong, in place."""
+    frame = rng.randrange(len(frames.frame_at) - 1)
+    frames.data[frames.frame_at[frame] + SHA1_AT] ^= 0xFF
+
+
+def cut_inside_a_frame(data: bytes, rng: random.Random) -> int:
+    """A position strictly inside one of the whole frames that `data` consists of."""
+    starts = [0]
+    while starts[-1] < len(data):
+        at = starts[-1]
+        body_bytes = int.from_bytes(data[at + BODY_BYTES_AT : at + BODY_BYTES_AT + 4], "little")
+        starts.append(at + HEADER_BYTES + body_bytes)
+    frame = rng.randrange(len(starts) - 1)
+    return rng.randrange(starts[frame] + 1, starts[frame + 1])
+
+
+def odd_piece_bytes(rng: random.Random) -> int:
+    """The size of the next write of a split stream."""
+    return rng.choice(_SPLIT_SIZES)

@@ -1,0 +1,329 @@
+"""What the simulated OpenD answers to each call (docs/protocols/opend.md 2, 3 and 4).
+
+Sans-IO: a call is the bytes of a request and the time; an answer is a frame, and ticks to push
+behind it. Request and response bodies are protobuf and turned into messages here only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+
+from codec.markets import HK, US
+from codec.opend.protocol import ProtoId, SessionChoice, SubType, pack_frame
+from protos.opend import (
+    ark_stock_dynamic_pb2,
+    capital_distribution_pb2,
+    capital_flow_pb2,
+    common_pb2,
+    global_state_pb2,
+    init_connect_pb2,
+    keep_alive_pb2,
+    market_state_pb2,
+    static_info_pb2,
+    subscription_pb2,
+    ticker_pb2,
+    user_info_pb2,
+)
+from ticktape.simulate.market import EVERY_SESSION, Market
+from ticktape.simulate.opend_frames import Encoder
+from ticktape.simulate.opend_quotes import CallRefused, QuoteCalls
+from ticktape.simulate.opend_subscriptions import Pair, SubscriptionBook, SubscriptionRefused
+from ticktape.simulate.sessions import SECOND_US, MarketState, TradingSession, phase_at
+from ticktape.simulate.tick_store import Spans
+
+SERVER_VERSION, SERVER_BUILD = 1011, 7108
+LOGIN_USER_ID = 10_000_001
+KEEP_ALIVE_INTERVAL_S = 10
+CONNECTIONS_MAX = 128
+PULL_TICKS_MAX = 1000
+FIRST_PUSH_TICKS_MAX = 10
+"""Of what is cached, a first push carries at most this many a symbol."""
+
+RET_SUCCESS, RET_FAILED = 0, -1
+REFUSED_CODE = -1
+"""errCode of every refusal; which numbers the real one uses is not documented."""
+
+_QUOTE_RIGHT_LEVEL_2 = 3
+_SUB_TYPES = frozenset({1, 2, *range(4, 23)})
+_FREQUENCIES = {
+    ProtoId.GET_CAPITAL_FLOW: (30, 30.0),
+    ProtoId.GET_CAPITAL_DISTRIBUTION: (30, 30.0),
+    ProtoId.GET_ARK_STOCK_DYNAMIC: (60, 30.0),
+}
+"""Requests allowed in any so many seconds, by all connections of the login together."""
+
+_COVERED_US = {
+    SessionChoice.RTH: TradingSession.REGULAR,
+    SessionChoice.ETH: TradingSession.REGULAR | TradingSession.EXTENDED,
+    SessionChoice.ALL: EVERY_SESSION,
+}
+
+
+@dataclass(slots=True)
+class Client:
+    """One connection: its number here and whether InitConnect succeeded."""
+
+    connection: int
+    conn_id: int
+    ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reply as a frame, and cached ticks to push behind it."""
+
+    frame: bytes
+    first_push: Spans | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    request: type[Any]
+    response: type[Any]
+    handle: Callable[[Client, Any, float], Message | Spans | None]
+
+
+class Calls:
+    """Answers calls; owns the login's subscriptions and counts what was asked.
+
+    Attributes
+    ----------
+    book : the login's subscriptions
+    quotes : answers that need none
+    requests : calls received, by name; unknown ones as `unknown:<id>`
+    """
+
+    def __init__(self, market: Market, encoder: Encoder, seed: int, quota: int) -> None:
+        self._market, self._encoder = market, encoder
+        self.book = SubscriptionBook(len(market.listings), quota)
+        self.quotes = QuoteCalls(market, seed)
+        self.requests: Counter[str] = Counter()
+        self._random = random.Random(f"{seed}/connections")
+        self._connections = 0
+        self._asked_s: dict[ProtoId, deque[float]] = {call: deque() for call in _FREQUENCIES}
+        self._first_push: Spans | None = None
+        quotes = self.quotes
+        self._calls: dict[int, _Call] = {
+            ProtoId.INIT_CONNECT: _call(init_connect_pb2, "InitConnect", self._init_connect),
+            ProtoId.GET_GLOBAL_STATE: _call(global_state_pb2, "GetGlobalState", self._global_state),
+            ProtoId.KEEP_ALIVE: _call(keep_alive_pb2, "KeepAlive", self._keep_alive),
+            ProtoId.GET_USER_INFO: _call(user_info_pb2, "GetUserInfo", self._user_info),
+            ProtoId.SUB: _call(subscription_pb2, "Sub", self._sub),
+            ProtoId.REG_QOT_PUSH: _call(subscription_pb2, "RegQotPush", self._register_push),
+            ProtoId.GET_SUB_INFO: _call(subscription_pb2, "GetSubInfo", self._sub_info),
+            ProtoId.GET_TICKER: _call(ticker_pb2, "GetTicker", self._ticker),
+            ProtoId.GET_STATIC_INFO: _call(static_info_pb2, "GetStaticInfo", _plain(quotes.static_info)),
+            ProtoId.GET_CAPITAL_FLOW: _call(capital_flow_pb2, "GetCapitalFlow", _plain(quotes.capital_flow)),
+            ProtoId.GET_CAPITAL_DISTRIBUTION: _call(
+                capital_distribution_pb2, "GetCapitalDistribution", _plain(quotes.capital_distribution)
+            ),
+            ProtoId.GET_MARKET_STATE: _call(market_state_pb2, "GetMarketState", _plain(quotes.market_state)),
+            ProtoId.GET_ARK_STOCK_DYNAMIC: _call(
+                ark_stock_dynamic_pb2, "GetArkStockDynamic", _plain(quotes.ark_stock_dynamic)
+            ),
+        }
+
+    def connect(self) -> Client:
+        """A new connection, not yet greeted."""
+        self._connections += 1
+        client = Client(self._connections, conn_id=self._random.getrandbits(52) << 8 | self._connections & 0xFF)
+        self.book.open(client.connection)
+        return client
+
+    def disconnect(self, client: Client, now_s: float) -> None:
+        """The connection is gone."""
+        self.book.close(client.connection, now_s)
+
+    def answer(self, client: Client, proto_id: int, serial: int, body: bytes, now_s: float) -> Answer | None:
+        """Answer one request; None for an unknown protocol id, which OpenD would not answer either."""
+        call = self._calls.get(proto_id)
+        if call is None:
+            self.requests[f"unknown:{proto_id}"] += 1
+            return None
+        self.requests[ProtoId(proto_id).name.lower()] += 1
+        self._first_push = None
+        response = call.response(retType=RET_SUCCESS, retMsg="", errCode=0)
+        try:
+            s2c = self._handle(call, client, ProtoId(proto_id), body, now_s)
+            if isinstance(s2c, Spans):
+                return Answer(self._encoder.reply(s2c, serial))
+            if s2c is not None:
+                response.s2c.CopyFrom(s2c)
+        except (CallRefused, SubscriptionRefused) as refusal:
+            response = call.response(retType=RET_FAILED, retMsg=str(refusal), errCode=REFUSED_CODE)
+        return Answer(pack_frame(proto_id, serial, response.SerializeToString()), self._first_push)
+
+    def _handle(
+        self, call: _Call, client: Client, proto_id: ProtoId, body: bytes, now_s: float
+    ) -> Message | Spans | None:
+        if not client.ready and proto_id != ProtoId.INIT_CONNECT:
+            raise CallRefused("the first request must be InitConnect")
+        try:
+            request = call.request.FromString(body)
+        except DecodeError as error:
+            raise CallRefused(f"the request does not decode: {error}") from None
+        if proto_id in _FREQUENCIES:
+            self._limit(proto_id, now_s)
+        return call.handle(client, request.c2s, now_s)
+
+    def _limit(self, proto_id: ProtoId, now_s: float) -> None:
+        requests_max, window_s = _FREQUENCIES[proto_id]
+        asked_s = self._asked_s[proto_id]
+        while asked_s and asked_s[0] <= now_s - window_s:
+            asked_s.popleft()
+        if len(asked_s) >= requests_max:
+            raise CallRefused(f"too frequent: at most {requests_max} requests in {window_s:.0f} seconds")
+        asked_s.append(now_s)
+
+    def _init_connect(
+        self, client: Client, c2s: init_connect_pb2.InitConnectC2S, now_s: float
+    ) -> init_connect_pb2.InitConnectS2C:
+        if client.ready:
+            raise CallRefused("this connection is initialized already")
+        if c2s.pushProtoFmt != 0:
+            raise CallRefused("this simulator speaks protobuf bodies only")
+        if len(self.book.connections()) > CONNECTIONS_MAX:
+            raise CallRefused(f"there are {CONNECTIONS_MAX} connections already")
+        client.ready = True
+        return init_connect_pb2.InitConnectS2C(
+            serverVer=SERVER_VERSION,
+            loginUserID=LOGIN_USER_ID,
+            connID=client.conn_id,
+            connAESKey=f"{self._random.getrandbits(64):016X}",
+            keepAliveInterval=KEEP_ALIVE_INTERVAL_S,
+            userAttribution=1,
+        )
+
+    def _global_state(self, client: Client, c2s: Message, now_s: float) -> global_state_pb2.GetGlobalStateS2C:
+        now_us = self._market.now_us
+        return global_state_pb2.GetGlobalStateS2C(
+            marketHK=phase_at(HK, now_us).state,
+            marketUS=phase_at(US, now_us).state,
+            marketSH=MarketState.CLOSED,
+            marketSZ=MarketState.CLOSED,
+            marketHKFuture=MarketState.CLOSED,
+            qotLogined=True,
+            trdLogined=True,
+            serverVer=SERVER_VERSION,
+            serverBuildNo=SERVER_BUILD,
+            time=now_us // SECOND_US,
+            localTime=now_us / SECOND_US,
+            programStatus=common_pb2.ProgramStatus(type=common_pb2.ProgramStatusType_Ready),
+            connID=client.conn_id,
+        )
+
+    def _keep_alive(
+        self, client: Client, c2s: keep_alive_pb2.KeepAliveC2S, now_s: float
+    ) -> keep_alive_pb2.KeepAliveS2C:
+        return keep_alive_pb2.KeepAliveS2C(time=self._market.now_us // SECOND_US)
+
+    def _user_info(self, client: Client, c2s: Message, now_s: float) -> user_info_pb2.GetUserInfoS2C:
+        return user_info_pb2.GetUserInfoS2C(
+            nickName="simulated",
+            apiLevel="1",
+            hkQotRight=_QUOTE_RIGHT_LEVEL_2,
+            usQotRight=_QUOTE_RIGHT_LEVEL_2,
+            isNeedAgreeDisclaimer=False,
+            userID=LOGIN_USER_ID,
+            updateType=0,
+            subQuota=self.book.quota,
+            historyKLQuota=self.book.quota,
+            userAttribution=1,
+        )
+
+    def _sub(self, client: Client, c2s: subscription_pb2.SubC2S, now_s: float) -> subscription_pb2.SubS2C:
+        connection = client.connection
+        if c2s.isUnsubAll:
+            self.book.unsubscribe(connection, None, now_s)
+            return subscription_pb2.SubS2C()
+        symbols, pairs = self._pairs(c2s.securityList, c2s.subTypeList)
+        if not c2s.isSubOrUnSub:
+            self.book.unsubscribe(connection, pairs, now_s)
+            return subscription_pb2.SubS2C()
+        covered_us = self._covered_us(c2s)
+        covered = [
+            covered_us if self._market.listings[symbol].market == US else TradingSession.REGULAR for symbol, _ in pairs
+        ]
+        push = c2s.isRegOrUnRegPush if c2s.HasField("isRegOrUnRegPush") else None
+        self.book.subscribe(connection, pairs, covered, push, now_s)
+        if SubType.TICKER in c2s.subTypeList:
+            self._market.fill_cache(np.array(symbols, np.int64), covered_us)
+        if push and (c2s.isFirstPush or not c2s.HasField("isFirstPush")):
+            self._push_cached(pairs)
+        return subscription_pb2.SubS2C()
+
+    def _register_push(
+        self, client: Client, c2s: subscription_pb2.RegQotPushC2S, now_s: float
+    ) -> subscription_pb2.RegQotPushS2C:
+        _, pairs = self._pairs(c2s.securityList, c2s.subTypeList)
+        self.book.register_push(client.connection, pairs, c2s.isRegOrUnReg)
+        if c2s.isRegOrUnReg and (c2s.isFirstPush or not c2s.HasField("isFirstPush")):
+            self._push_cached(pairs)
+        return subscription_pb2.RegQotPushS2C()
+
+    def _sub_info(
+        self, client: Client, c2s: subscription_pb2.GetSubInfoC2S, now_s: float
+    ) -> subscription_pb2.GetSubInfoS2C:
+        used = self.book.used()
+        s2c = subscription_pb2.GetSubInfoS2C(totalUsedQuota=used, remainQuota=self.book.quota - used)
+        for connection in self.book.connections() if c2s.isReqAllConn else [client.connection]:
+            pairs = self.book.pairs_of(connection)
+            info = s2c.connSubInfoList.add(usedQuota=len(pairs), isOwnConnData=connection == client.connection)
+            for sub_type in sorted({sub_type for _, sub_type in pairs}):
+                securities = [self._security(symbol) for symbol, of_type in pairs if of_type == sub_type]
+                info.subInfoList.add(subType=sub_type, securityList=securities)
+        return s2c
+
+    def _ticker(self, client: Client, c2s: ticker_pb2.GetTickerC2S, now_s: float) -> Spans:
+        symbol = self.quotes.symbol_index(c2s.security)
+        if not self.book.holds(client.connection, (symbol, SubType.TICKER)):
+            raise CallRefused(f"subscribe to TICKER of {self._market.listings[symbol].symbol} first")
+        if c2s.maxRetNum <= 0:
+            raise CallRefused("maxRetNum must be positive")
+        chosen = np.array([symbol], np.int64)
+        cached = self._market.store.last(chosen, min(c2s.maxRetNum, PULL_TICKS_MAX))
+        return cached if len(cached) else Spans(chosen, np.zeros(1, np.int64), np.zeros(1, np.int64))
+
+    def _pairs(
+        self, securities: Iterable[common_pb2.Security], sub_types: Sequence[int]
+    ) -> tuple[list[int], list[Pair]]:
+        symbols = [self.quotes.symbol_index(security) for security in securities]
+        if not symbols or not sub_types:
+            raise CallRefused("securityList and subTypeList must not be empty")
+        if not _SUB_TYPES.issuperset(sub_types):
+            raise CallRefused(f"unknown subType {min(set(sub_types) - _SUB_TYPES)}")
+        symbols = list(dict.fromkeys(symbols))
+        return symbols, [(symbol, sub_type) for symbol in symbols for sub_type in dict.fromkeys(sub_types)]
+
+    def _push_cached(self, pairs: Iterable[Pair]) -> None:
+        symbols = [symbol for symbol, sub_type in pairs if sub_type == SubType.TICKER]
+        self._first_push = self._market.store.last(np.array(symbols, np.int64), FIRST_PUSH_TICKS_MAX)
+
+    def _security(self, symbol: int) -> common_pb2.Security:
+        listing = self._market.listings[symbol]
+        return common_pb2.Security(market=listing.market, code=listing.code)
+
+    @staticmethod
+    def _covered_us(c2s: subscription_pb2.SubC2S) -> TradingSession:
+        if c2s.session == 0:
+            return _COVERED_US[SessionChoice.ETH if c2s.extendedTime else SessionChoice.RTH]
+        try:
+            return _COVERED_US[SessionChoice(c2s.session)]
+        except ValueError:
+            raise CallRefused(f"session {c2s.session} cannot be subscribed to") from None
+
+
+def _call(module: Any, name: str, handle: Callable[[Client, Any, float], Message | Spans | None]) -> _Call:
+    return _Call(getattr(module, f"{name}Request"), getattr(module, f"{name}Response"), handle)
+
+
+def _plain(handle: Callable[[Any], Message]) -> Callable[[Client, Any, float], Message]:
+    """A handler that looks at the request only."""
+    return lambda client, c2s, now_s: handle(c2s)

@@ -1,0 +1,247 @@
+"""The simulated OpenD: a TCP server, and the loop that lets its market live.
+
+Rule 1: a tick is generated only for symbols that somebody holds (ticktape/simulate/opend_subscriptions.py).
+Rule 2: no tick is skipped because a client is slow; the market waits, as far as memory is concerned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import uvloop
+from numpy.typing import NDArray
+
+from codec.errors import TicktapeError
+from codec.markets import HK, MARKET_TIMES
+from ticktape.simulate.faults import BAD_SHA1, CACHED_REPUSH, DUPLICATE, Faults, Repeats, spoil_sha1
+from ticktape.simulate.market import Market
+from ticktape.simulate.opend_calls import FIRST_PUSH_TICKS_MAX, Calls
+from ticktape.simulate.opend_connection import Connection
+from ticktape.simulate.opend_encode import CACHED, REALTIME
+from ticktape.simulate.opend_frames import Encoder, Frames
+from ticktape.simulate.sessions import TradingSession, opening_us
+from ticktape.simulate.symbols import list_symbols
+from ticktape.simulate.tick_store import Spans
+
+STEP_S = 0.010
+CLOSE_TIMEOUT_S = 2.0
+"""Clients get this long to take what was sent before the end."""
+
+
+class PortUnavailable(TicktapeError):
+    """The address is taken or not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; see `ticktape simulate opend --help`."""
+
+    host: str = "127.0.0.1"
+    port: int = 11111
+    seed: int = 1
+    symbols: int = 200
+    rate: float = 2000.0
+    speed: float = 1.0
+    ticks_max: int | None = None
+    ticks_per_push_max: int = 50
+    quota: int = 2000
+    faults: Faults = field(default_factory=Faults)
+
+
+def serve(options: Options) -> None:
+    """Be an OpenD until SIGTERM or SIGINT, then print what was generated as one line of JSON.
+
+    Raises
+    ------
+    PortUnavailable
+        The address is in use or not available.
+    """
+
+    async def run() -> None:
+        truth = await OpenDServer(options).run()
+        print(json.dumps(truth), flush=True)  # noqa: T201 - promised to whoever started us
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+class OpenDServer:
+    """Market, calls and connections, and the loop over them."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        today = datetime.now(ZoneInfo(MARKET_TIMES[HK].zone)).date().isoformat()
+        self.market = Market(
+            list_symbols(options.symbols),
+            seed=options.seed,
+            start_us=opening_us(today),
+            rate=options.rate,
+            speed=options.speed,
+            ticks_max=options.ticks_max,
+        )
+        self._encoder = Encoder(self.market.listings, self.market.store.rings, options.ticks_per_push_max)
+        self.calls = Calls(self.market, self._encoder, options.seed, options.quota)
+        self._faults = options.faults
+        self._repeats = self._make_repeats()
+        self._repeated = 0
+        self._connections: set[Connection] = set()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> dict[str, Any]:
+        """Serve until `stop`; returns what was generated.
+
+        Raises
+        ------
+        PortUnavailable
+            The address is in use or not available.
+        """
+        loop = asyncio.get_running_loop()
+        self._warm_up()
+        server = await self._listen()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        host, port = server.sockets[0].getsockname()[:2]
+        print(f"listening {host}:{port}", flush=True)  # noqa: T201 - promised to whoever started us
+        try:
+            await self._live()
+        finally:
+            server.close()
+            await self._close_connections()
+        return self.truth()
+
+    def stop(self) -> None:
+        """End the loop at its next step."""
+        self._stopping.set()
+
+    def truth(self) -> dict[str, Any]:
+        """What was generated: unique ticks by symbol, rows of the polled tables, repeats, requests."""
+        store = self.market.store
+        symbols = {
+            self.market.listings[index].symbol: {
+                "rows": int(store.state.ticks[index]),
+                "checksum": str(int(store.checksum[index])),
+                "last_sequence": str(int(store.last_sequence[index])),
+            }
+            for index in np.flatnonzero(store.state.ticks)
+        }
+        tables: dict[str, Mapping[str, Any]] = {"ticks": {"rows": store.total, "symbols": symbols}}
+        for table in ("capital_flow", "capital_distribution", "ark_dynamic"):
+            rows = self.calls.quotes.served.counts(table)
+            tables[table] = {
+                "rows": sum(rows.values()),
+                "symbols": {symbol: {"rows": count} for symbol, count in rows.items()},
+            }
+        return {"tables": tables, "repeats": self._repeated, "requests": dict(self.calls.requests)}
+
+    async def _listen(self) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        host, port = self._options.host, self._options.port
+        try:
+            return await loop.create_server(self._make_connection, host, port)
+        except OSError as error:
+            why = "the port is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+            raise PortUnavailable(f"cannot listen on {host}:{port}: {why}; choose another with --port") from error
+
+    def _make_connection(self) -> Connection:
+        return Connection(
+            self.calls,
+            self._faults,
+            push_cached=self._push_cached,
+            joined=self._connections.add,
+            left=self._connections.discard,
+        )
+
+    def _make_repeats(self) -> Repeats | None:
+        if DUPLICATE not in self._faults:
+            return None
+        rng = np.random.default_rng(self._faults.random(DUPLICATE).getrandbits(64))
+        return Repeats(self._faults.strength[DUPLICATE], rng)
+
+    def _warm_up(self) -> None:
+        """Compile the kernels before anybody waits for them, on a market that is thrown away."""
+        listings = self.market.listings[:1]
+        market = Market(listings, seed=0, start_us=self.market.now_us)
+        market.fill_cache(np.zeros(1, np.int64), TradingSession.REGULAR)
+        Encoder(listings, market.store.rings, 1).pushes(market.store.last(np.zeros(1, np.int64), 1), REALTIME)
+
+    async def _live(self) -> None:
+        """Steps until told to stop: at a rate, one each `STEP_S`; at full speed, as clients take them."""
+        loop = asyncio.get_running_loop()
+        start_s, start_us = loop.time(), self.market.now_us
+        stepped_s = start_s
+        while not self._stopping.is_set():
+            now_s = loop.time()
+            self.calls.book.expire(now_s)
+            generated = 0
+            if not any(connection.is_congested for connection in self._connections):
+                behind_s = now_s - start_s - (self.market.now_us - start_us) / (self._options.speed * 1e6)
+                generated = self._step(now_s - stepped_s, max(behind_s, 0.0))
+                stepped_s = now_s
+            at_full_speed = self._options.rate == 0 and generated > 0
+            pause_s = 0.0 if at_full_speed else max(STEP_S - (loop.time() - now_s), 0.001)
+            await asyncio.sleep(pause_s)
+
+    def _step(self, elapsed_s: float, behind_s: float) -> int:
+        """One step of the market and what it pushes; returns the ticks generated.
+
+        `elapsed_s` is real time since the last step, for what comes so often a second; `behind_s` is
+        how far the market's clock has to move, in real seconds.
+        """
+        if self._repeats is not None:
+            self._push_again(self._repeats)
+        sessions = self.market.sessions_now()
+        book = self.calls.book
+        # At full speed nothing but the clients' reading limits what is generated: only for those who read.
+        wanted = book.pushed if self._options.rate == 0 else book.held
+        spans = self.market.step(elapsed_s, behind_s, wanted)
+        pushed = spans.only((book.pushed & sessions) != 0)
+        if len(pushed):
+            if self._repeats is not None:
+                self._repeats.offer(pushed)
+            frames = self._encoder.pushes(pushed, REALTIME)
+            if self._faults.strikes(BAD_SHA1, elapsed_s):
+                spoil_sha1(frames, self._faults.random(BAD_SHA1))
+            for connection in tuple(self._connections):
+                wants = (book.pushed_to(connection.client.connection) & sessions) != 0
+                connection.send_pushes(frames.of(wants), elapsed_s)
+        if self._faults.strikes(CACHED_REPUSH, elapsed_s):
+            self._push_cached_again()
+        return spans.ticks
+
+    def _push_again(self, repeats: Repeats) -> None:
+        due = repeats.due(self.market.store.state.ticks).only(self.calls.book.pushed != 0)
+        if len(due):
+            self._repeated += due.ticks
+            self._send_all(self._encoder.pushes(due, REALTIME))
+
+    def _push_cached_again(self) -> None:
+        pushed = np.flatnonzero(self.calls.book.pushed)
+        if len(pushed):
+            chosen: NDArray[np.int64] = pushed[[self._faults.random(CACHED_REPUSH).randrange(len(pushed))]]
+            cached = self.market.store.last(chosen, FIRST_PUSH_TICKS_MAX)
+            self._repeated += cached.ticks
+            self._send_all(self._encoder.pushes(cached, CACHED))
+
+    def _send_all(self, frames: Frames) -> None:
+        for connection in tuple(self._connections):
+            connection.send(frames.of(self.calls.book.pushed_to(connection.client.connection) != 0))
+
+    def _push_cached(self, connection: Connection, spans: Spans) -> None:
+        connection.send(self._encoder.pushes(spans, CACHED).data.tobytes())
+
+    async def _close_connections(self) -> None:
+        for connection in tuple(self._connections):
+            connection.close()
+        if self._connections:
+            await asyncio.wait([connection.closed for connection in self._connections], timeout=CLOSE_TIMEOUT_S)
+        for connection in tuple(self._connections):
+            connection.abort()
