@@ -136,7 +136,7 @@ class TickEncoder:
         columns = {name: getattr(ticks, block)[row].take(order) for name, (block, row) in BLOCK_ROWS.items()}
         columns["ordinal"] = ordinals.take(order)
         fixed = {name: self._array(name, values) for name, values in columns.items() if name != "symbol"}
-        fixed["source"] = pa.DictionaryArray.from_arrays(pa.array(np.zeros(fresh_rows, np.int32)), self._source)
+        fixed["source"] = pa.DictionaryArray.from_arrays(np.zeros(fresh_rows, np.int32), self._source)
 
         occupied = np.flatnonzero(starts[1:] > starts[:-1])
         begins = starts[occupied]
@@ -146,8 +146,8 @@ class TickEncoder:
         records = []
         for place, group in enumerate(occupied.tolist()):
             begin, end = int(starts[group]), int(starts[group + 1])
-            words = self._names.take(pa.array(used[used_starts[group] : used_starts[group + 1]]))
-            symbol = pa.DictionaryArray.from_arrays(pa.array(codes[begin:end]), words)
+            words = self._names.take(used[used_starts[group] : used_starts[group + 1]])
+            symbol = pa.DictionaryArray.from_arrays(codes[begin:end], words)
             batch = pa.RecordBatch.from_arrays(
                 [
                     symbol if column.name == "symbol" else fixed[column.name].slice(begin, end - begin)
@@ -175,21 +175,22 @@ class TickEncoder:
         """The Arrow array of one ordered column, without copying where the layouts agree."""
         kind = TICKS[name].kind
         if isinstance(kind, EnumKind):
-            return pa.DictionaryArray.from_arrays(pa.array(self._positions[name][values]), enum_words(kind))
+            return pa.DictionaryArray.from_arrays(self._positions[name][values], enum_words(kind))
         if name == "condition":
             present = np.flatnonzero(np.bincount(values, minlength=_CONDITIONS))
             numbers = np.zeros(_CONDITIONS, np.int32)
             numbers[present] = np.arange(len(present))
-            words = self._condition_words.take(pa.array(present))
-            return pa.DictionaryArray.from_arrays(pa.array(numbers[values]), words)
+            words = self._condition_words.take(present)
+            return pa.DictionaryArray.from_arrays(numbers[values], words)
         if name == "gateway":
             words = pa.array(list(self._gateways), pa.utf8())
-            return pa.DictionaryArray.from_arrays(pa.array(values.astype(np.int32)), words)
+            return pa.DictionaryArray.from_arrays(values.astype(np.int32), words)
         if TICKS[name].nullable:
             return pa.array(values, arrow_type(kind), mask=values == NULL_TIME)
+        plain: pa.Array[Any] = pa.array(values)
         if kind in (Kind.TIME_US, Kind.TIME_NS, Kind.DATE):
-            return pa.array(values).view(arrow_type(kind))
-        return pa.array(values)
+            return plain.view(arrow_type(kind))
+        return plain
 
 
 def encode_rows(

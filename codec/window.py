@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,32 +187,20 @@ class SequenceWindow:
     def __init__(self, symbols: SymbolTable) -> None:
         self._table = symbols
         self._capacity = 0
+        self._arrays: tuple[NDArray[Any], ...] = ()
         self._grow(_SYMBOLS_FIRST)
 
     def _grow(self, capacity: int) -> None:
         """Room for `capacity` symbols. All of it is written, so that memory does not grow later."""
-        old = self._capacity
-
-        def grown(
-            before: NDArray[np.generic] | None, shape: tuple[int, ...], fill: int, kind: type
-        ) -> NDArray[np.generic]:
-            array = np.full(shape, fill, kind)
-            if before is not None:
-                array[:old] = before
-            return array
-
-        before = getattr(self, "_arrays", (None,) * 6)
-        shapes = (
-            (capacity, _SLOTS),
-            (capacity, WINDOW_KEYS),
-            (capacity, WINDOW_KEYS),
-            (capacity, WINDOW_KEYS),
-            (capacity,),
-            (capacity,),
-        )
+        shapes = ((_SLOTS,), (WINDOW_KEYS,), (WINDOW_KEYS,), (WINDOW_KEYS,), (), ())
         kinds = (np.int16, np.int64, np.uint64, np.uint32, np.int64, np.int64)
         fills = (_EMPTY, 0, 0, 0, np.iinfo(np.int64).min, 0)
-        self._arrays = tuple(map(grown, before, shapes, fills, kinds))
+        grown = [
+            np.full((capacity, *shape), fill, kind) for shape, fill, kind in zip(shapes, fills, kinds, strict=True)
+        ]
+        for new, old in zip(grown, self._arrays, strict=False):
+            new[: self._capacity] = old
+        self._arrays = tuple(grown)
         self._capacity = capacity
 
     def _make_room(self) -> None:
@@ -263,7 +252,9 @@ class SequenceWindow:
     def export(self) -> bytes:
         """The whole state, for `restore` in another process."""
         _, sequences, checks, ordinals, _, marked = self._arrays
-        names, counts, parts = [], [], ([], [], [])
+        names: list[str] = []
+        counts: list[int] = []
+        parts: tuple[list[NDArray[Any]], ...] = ([], [], [])
         for id_, name in enumerate(self._table.names):
             held = min(int(marked[id_]), WINDOW_KEYS)
             if held == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,8 +127,10 @@ class OpenDDecoder:
         self._checks_sha1 = checks_sha1
         self._gateway_id = gateway_id
         self._notes = new_notes()
-        self._symbol_arrays = (symbols.slots, symbols.entries, symbols.arena, symbols.used)
-        self._clock_arrays = (clock.markets, clock.changes, clock.cached, clock.us_days, new_minute_cache())
+        self._table_arrays: tuple[Any, ...] = (
+            *(symbols.slots, symbols.entries, symbols.arena, symbols.used),
+            *(clock.markets, clock.changes, clock.cached, clock.us_days, new_minute_cache()),
+        )
 
     def decode(self, source: NDArray[np.uint8], start: int, stop: int, recv_ns: int, ticks: TickBuffer) -> Decoded:
         """Read whole frames of source[start:stop], appending ticks to `ticks`.
@@ -153,8 +156,7 @@ class OpenDDecoder:
             ticks.small,
             self._notes,
             self.counters,
-            *self._symbol_arrays,
-            *self._clock_arrays,
+            *self._table_arrays,
         )
         ticks.rows = int(row)
         if self.symbols.used[0] > len(self.symbols.names):
