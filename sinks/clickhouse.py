@@ -8,12 +8,10 @@ Rule 3: an embedded session never compiles expressions. chdb 26.9 stored wrong, 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,9 +32,11 @@ from sinks.clickhouse_errors import (
     QueryRefused,
     of_insert,
     of_query,
+    of_statement,
 )
 from sinks.ddl import deduplication_window_blocks, qualified
 from sinks.folder_lock import FolderLock
+from sinks.threads import Threads
 
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 120
@@ -130,7 +130,7 @@ class ClickHouse:
         self._folder_lock: FolderLock | None = None
         self._writing: Client | None = None
         self._reading: Client | None = None
-        self._threads = ThreadPoolExecutor(READERS_MAX, thread_name_prefix="clickhouse-reader")
+        self._threads = Threads(READERS_MAX, "clickhouse-reader")
 
     @property
     def inserts_max(self) -> int:
@@ -144,7 +144,7 @@ class ClickHouse:
         ------
         ClickHouseError
         """
-        with _translated(of_insert):
+        with _translated(of_statement):
             self._writer().command(statement)
 
     def rows(self, query: str, **parameters: object) -> list[dict[str, Any]]:
@@ -154,7 +154,7 @@ class ClickHouse:
         ------
         ClickHouseError
         """
-        with _translated(of_insert):
+        with _translated(of_statement):
             return list(self._writer().query(query, parameters=dict(parameters)).named_results())
 
     def insert(self, table: str, stream: pa.Buffer, token: str) -> None:
@@ -201,11 +201,11 @@ class ClickHouse:
 
     async def query_async(self, sql: str, output_format: str = "TabSeparatedWithNames") -> bytes:
         """`query` in a thread of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.query, sql, output_format)
+        return await self._threads.run(self.query, sql, output_format)
 
     def close(self) -> None:
-        """Let the connections and the folder go; waits for what runs."""
-        self._threads.shutdown()
+        """Let the connections and the folder go; an embedded store waits for the calls that run."""
+        self._threads.close()
         with self._guard:
             for client in (self._writing, self._reading):
                 if client is not None:

@@ -99,8 +99,13 @@ def plain_message(error: Error) -> str:
     return _REPEATED_CODE.sub(r"\1", _NOISE.sub("", str(error))).strip()
 
 
+def of_statement(error: Error) -> ClickHouseError:
+    """The meaning of `error`, raised by a statement of ours: it is right, so the server is not."""
+    return ClickHouseUnavailable(plain_message(error), code=error.code)
+
+
 def of_insert(error: Error) -> ClickHouseError:
-    """The meaning of `error`, raised by an insert or a statement of ours."""
+    """The meaning of `error`, raised by an insert."""
     code = error.code
     if code in _DATA_CODES:
         return ClickHouseRefusedData(plain_message(error), code=code)

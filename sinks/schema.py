@@ -96,10 +96,20 @@ def apply(clickhouse: ClickHouse) -> list[str]:
     done = plan(clickhouse)
     for statement in done:
         clickhouse.execute(statement)
-    left = diff(clickhouse)
-    if left:
-        raise SchemaMismatch(left)
+    require(clickhouse)
     return done
+
+
+def require(clickhouse: ClickHouse) -> None:
+    """Go on only when everything fits.
+
+    Raises
+    ------
+    SchemaMismatch
+    ClickHouseError
+    """
+    if problems := diff(clickhouse):
+        raise SchemaMismatch(problems)
 
 
 def prepare(clickhouse: ClickHouse) -> None:
