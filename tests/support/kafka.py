@@ -60,7 +60,7 @@ _LOG_FLAGS = (
 _STARTED = "Kafka Server started"
 
 
-class KafkaFailed(RuntimeError):
+class KafkaStartError(RuntimeError):
     """The broker did not come up; the message ends with what it logged."""
 
 
@@ -114,7 +114,7 @@ class KafkaServer:
             self._format()
             try:
                 self.start()
-            except KafkaFailed:
+            except KafkaStartError:
                 if attempt + 1 == START_ATTEMPTS:
                     raise
             else:
@@ -139,7 +139,7 @@ class KafkaServer:
         while _STARTED not in self.log_text:
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 self.kill()
-                raise KafkaFailed(f"Kafka did not start: {self.log_text[-2000:]}")
+                raise KafkaStartError(f"Kafka did not start: {self.log_text[-2000:]}")
             time.sleep(0.05)
 
     def stop(self) -> None:
