@@ -1,0 +1,67 @@
+"""Drives one official SDK against a simulator and prints what it saw as one line of JSON.
+
+Run as a process of its own: `python -m tests.simulate.sdk_session futu|moomoo PORT`. Importing an
+SDK writes log folders below $HOME and starts threads, which belong into no test process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import threading
+import time
+from typing import Any
+
+HK_SYMBOL, US_SYMBOL = "HK.00700", "US.AAPL"
+PUSHES_FOR_S = 3.0
+
+
+def observe(sdk: Any, port: int) -> dict[str, Any]:
+    """What the SDK returns, call by call."""
+    pushed: list[dict[str, Any]] = []
+    lock = threading.Lock()
+
+    class Handler(sdk.TickerHandlerBase):  # type: ignore[misc]
+        def on_recv_rsp(self, response: Any) -> Any:
+            ret, frame = super().on_recv_rsp(response)
+            if ret == sdk.RET_OK:
+                with lock:
+                    pushed.extend(frame.to_dict("records"))
+            return ret, frame
+
+    context = sdk.OpenQuoteContext(host="127.0.0.1", port=port)
+    try:
+        context.set_handler(Handler())
+        seen: dict[str, Any] = {"global_state": context.get_global_state()}
+        seen["unsubscribed_ticker"] = context.get_rt_ticker(HK_SYMBOL, 10)
+        seen["unknown_symbol"] = context.subscribe(["HK.99999"], [sdk.SubType.TICKER])
+        symbols = [HK_SYMBOL, US_SYMBOL]
+        seen["subscribe"] = context.subscribe(symbols, [sdk.SubType.TICKER], session=sdk.Session.ALL)
+        time.sleep(PUSHES_FOR_S)
+        for name, symbol in (("ticker_hk", HK_SYMBOL), ("ticker_us", US_SYMBOL)):
+            ret, frame = context.get_rt_ticker(symbol, 1000)
+            seen[name] = (ret, frame.to_dict("records") if ret == sdk.RET_OK else frame)
+        for name, method, arguments in (
+            ("capital_flow", context.get_capital_flow, (HK_SYMBOL,)),
+            ("capital_flow_days", context.get_capital_flow, (US_SYMBOL, sdk.PeriodType.DAY)),
+            ("capital_distribution", context.get_capital_distribution, (HK_SYMBOL,)),
+            ("basicinfo", context.get_stock_basicinfo, (sdk.Market.HK, sdk.SecurityType.STOCK, [HK_SYMBOL])),
+            ("market_state", context.get_market_state, (symbols,)),
+        ):
+            ret, frame = method(*arguments)
+            seen[name] = (ret, frame.to_dict("records") if ret == sdk.RET_OK else frame)
+        seen["ark"] = context.get_ark_stock_dynamic(US_SYMBOL)
+        seen["subscription"] = context.query_subscription()
+        seen["unsubscribe_early"] = context.unsubscribe([HK_SYMBOL], [sdk.SubType.TICKER])
+    finally:
+        context.close()
+    with lock:
+        seen["pushed"] = list(pushed)
+    return seen
+
+
+if __name__ == "__main__":
+    result = observe(importlib.import_module(sys.argv[1]), int(sys.argv[2]))
+    print(json.dumps(result, default=str))  # noqa: T201 - read by the test
+    sys.stdout.flush()

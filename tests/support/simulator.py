@@ -1,0 +1,76 @@
+"""A simulated gateway in a process of its own, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+START_TIMEOUT_S = 120.0
+"""Room for compiling the kernels on a slow machine that does it for the first time."""
+STOP_TIMEOUT_S = 10.0
+
+
+class Simulator:
+    """A running simulator.
+
+    Attributes
+    ----------
+    host, port : where it listens
+    pid : its process, for tests that stop or kill it
+    """
+
+    def __init__(self, process: subprocess.Popen[str], host: str, port: int) -> None:
+        self._process = process
+        self._truth: dict[str, Any] | None = None
+        self.host, self.port, self.pid = host, port, process.pid
+
+    def stop(self) -> dict[str, Any]:
+        """End it by SIGTERM and return what it says it generated; again: the same answer."""
+        if self._truth is None:
+            self._process.send_signal(signal.SIGTERM)
+            out, _ = self._process.communicate(timeout=STOP_TIMEOUT_S)
+            assert self._process.returncode == 0, f"the simulator ended with {self._process.returncode}"
+            truth: dict[str, Any] = json.loads(out.splitlines()[-1])
+            self._truth = truth
+        return self._truth
+
+
+@contextmanager
+def opend_simulator(*options: str | int | float) -> Iterator[Simulator]:
+    """`ticktape simulate opend` on a free port, with more options as on the command line.
+
+    Its log goes to this process's standard error. A simulator that is still running at the end of the
+    block is killed.
+
+        with opend_simulator("--symbols", 20, "--rate", 500) as opend:
+            ...connect to opend.port...
+            truth = opend.stop()
+    """
+    command = [sys.executable, "-m", "ticktape.simulate", "opend", "--port", "0", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            host, _, port = _wait_until_listening(process).rpartition(":")
+            yield Simulator(process, host, int(port))
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def _wait_until_listening(process: subprocess.Popen[str]) -> str:
+    """The address it prints."""
+    assert process.stdout is not None
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        readable, _, _ = select.select([process.stdout], [], [], 0.2)
+        if readable:
+            line = process.stdout.readline()
+            assert line.startswith("listening "), f"the simulator said {line!r} and ended with {process.poll()}"
+            return line.removeprefix("listening ").strip()
+    raise TimeoutError(f"the simulator was not ready after {START_TIMEOUT_S} s")
