@@ -5,6 +5,7 @@ Numbers and prefixes: docs/protocols/opend.md 3.2 (QotMarket).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from codec.errors import TicktapeError
@@ -95,10 +96,10 @@ def parse_symbol(text: str) -> tuple[int, str]:
     head, dot, tail = text.partition(".")
     if not dot:
         raise BadSymbol(text, "it names no market")
-    market, code = _MARKET_NUMBERS.get(head.upper()), tail
+    market, code = _market_number(head), tail
     if market is None:
         head, _, tail = text.rpartition(".")
-        market, code = _MARKET_NUMBERS.get(tail.upper()), head
+        market, code = _market_number(tail), head
     if market is None:
         raise BadSymbol(text, f"no market is called that (there are {', '.join(_MARKET_NUMBERS)})")
     if not code or not code.isascii() or not code.isprintable() or " " in code or len(code) > CODE_BYTES_MAX:
@@ -106,6 +107,12 @@ def parse_symbol(text: str) -> tuple[int, str]:
     if market == HK and code.isdigit():
         code = code.zfill(_HK_CODE_DIGITS)
     return market, code
+
+
+def _market_number(word: str) -> int | None:
+    """The market that `word` names: a listed prefix, or `MARKET<n>` as `symbol_name` writes the others."""
+    unlisted = re.fullmatch(r"MARKET(\d{1,9})", word)
+    return int(unlisted[1]) if unlisted else _MARKET_NUMBERS.get(word.upper())
 
 
 def normalize_symbol(text: str) -> str:

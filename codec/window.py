@@ -231,6 +231,14 @@ class SequenceWindow:
             ticks.narrow[SYMBOL_ID, :rows], ticks.wide[SEQUENCE, :rows], verdict.checks, verdict.ordinals, verdict.fresh
         )
 
+    def mark_journaled(self, ticks: TickBuffer, ordinals: NDArray[np.uint32]) -> None:
+        """Remember rows that were read back from the journal with their (rows,) `ordinals`."""
+        rows = ticks.rows
+        checks = np.empty(rows, np.uint64)
+        payload_checks(ticks.wide, ticks.real, ticks.small, rows, checks)
+        symbol_ids, sequences = ticks.narrow[SYMBOL_ID, :rows], ticks.wide[SEQUENCE, :rows]
+        self._mark(symbol_ids, sequences, checks, ordinals, np.ones(rows, np.bool_))
+
     def _mark(
         self,
         symbol_ids: NDArray[np.int32],

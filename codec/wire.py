@@ -38,8 +38,11 @@ def squeeze(word: np.uint64) -> np.uint64:
 
 @inlined
 def read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
-    """The varint at `at` and the position behind it, or (0, MALFORMED) when it is longer than 10 bytes
-    or exceeds 64 bits. The caller compares the position with its message's end."""
+    """The varint at `at` and the position behind it, or (0, MALFORMED) when it is longer than 10 bytes.
+
+    Bits past the 64th are dropped, as protobuf does. The caller compares the position with its
+    message's end.
+    """
     word = load_u64(source, at)
     ends = ~word & _CONTINUATION
     if ends != np.uint64(0):
@@ -49,7 +52,7 @@ def read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
     value = squeeze(word) | ((np.uint64(byte_at(source, at + 8)) & np.uint64(127)) << np.uint64(56))
     if byte_at(source, at + 8) < 128:
         return value, at + 9
-    if byte_at(source, at + 9) > 1:
+    if byte_at(source, at + 9) >= 128:
         return np.uint64(0), MALFORMED
     return value | (np.uint64(byte_at(source, at + 9)) << np.uint64(63)), at + 10
 

@@ -122,7 +122,6 @@ _TICK_BYTES_MIN = 2 + SECOND_BYTES + 2 + 2 + 9 + 2 + 9
 _SECOND_US = 1_000_000
 
 
-@inlined
 def _put_tick(
     source, time_at, time_bytes, sequence, direction, price, volume, turnover, received, trade_type, sign,
     push_type, stamp, market, symbol, pulled, recv_ns, gateway, row, wide, real, narrow, small, counters,
@@ -210,6 +209,11 @@ def _put_tick(
     return NO_REASON
 
 
+_put_tick_inlined = inlined(_put_tick)
+_put_tick_called = kernel(_put_tick)
+"""For the general walk: a second copy of the body would take seconds to compile and win nothing."""
+
+
 @inlined
 def _note_tick(notes, note, frame_at, frame_bytes, proto_id, serial, symbol, reason, index):
     notes[note, KIND] = REFUSED_TICK
@@ -242,7 +246,10 @@ def _decode_usual(
     source, at, stop, frame_at, frame_bytes, proto_id, serial, pulled, recv_ns, gateway, row, note, wide, real,
     narrow, small, notes, counters, slots, entries, arena, used, markets, changes, cached_changes, us_days, minutes,
 ):  # fmt: skip
-    """The body source[at:stop] as real senders write it: (outcome, next row, next note, symbol)."""
+    """The body source[at:stop] as real senders write it: (outcome, next row, next note, symbol).
+
+    Whatever is wrong is left to the general walk to judge: the outcome is _DECODED or _NOT_AS_USUAL.
+    """
     if byte_at(source, at) != 0x08 or byte_at(source, at + 1) != 0x00:
         return _NOT_AS_USUAL, row, note, -1
     at += 2
@@ -268,11 +275,11 @@ def _decode_usual(
     wire_market = byte_at(source, at + 3)
     symbol = intern(source, at + 6, code_bytes, wire_market, slots, entries, arena, used)
     if symbol < 0:
-        return (BAD_SYMBOL_CODE if symbol == BAD_CODE else TOO_MANY_SYMBOLS), row, note, -1
+        return _NOT_AS_USUAL, row, note, -1
     market = _clock_market(wire_market, markets, counters, 0)
     at += 6 + code_bytes
     index = 0
-    rows_max = wide.shape[1]
+    ticks_max = wide.shape[1] - row
     while at < stop:
         if byte_at(source, at) != 0x12:
             break
@@ -284,10 +291,8 @@ def _decode_usual(
                 return _NOT_AS_USUAL, row, note, -1
             at += 1
         end = at + size
-        if end > stop or size < _TICK_BYTES_MIN:
+        if end > stop or size < _TICK_BYTES_MIN or index == ticks_max:
             return _NOT_AS_USUAL, row, note, -1
-        if row == rows_max:
-            return _NO_ROOM, row, note, -1
         # From here on loads may pass `end`, by less than PAD_BYTES; `at != end` then sends the
         # body to the general walk.
         time_bytes = byte_at(source, at + 1)
@@ -335,7 +340,7 @@ def _decode_usual(
             at += 9
         if at != end:
             return _NOT_AS_USUAL, row, note, -1
-        reason = _put_tick(
+        reason = _put_tick_inlined(
             source, time_at, time_bytes, np.int64(sequence), direction, price, shares, turnover, received,
             trade_type, sign, push_type, stamp, market, symbol, pulled, recv_ns, gateway, row, wide, real,
             narrow, small, counters, markets, changes, cached_changes, us_days, minutes,
@@ -343,7 +348,7 @@ def _decode_usual(
         if reason == NO_REASON:
             row += 1
         elif note >= len(notes) - 1:  # the last is kept for the frame's own note
-            return TOO_MANY_BAD_TICKS, row, note, -1
+            return _NOT_AS_USUAL, row, note, -1
         else:
             _note_tick(notes, note, frame_at, frame_bytes, proto_id, serial, symbol, reason, index)
             note += 1
@@ -510,7 +515,7 @@ def _decode_general(
                     return TRUNCATED_MESSAGE, row, note, -1
             reason = FIELD_MISSING
             if seen == _ALL_SEEN:
-                reason = _put_tick(
+                reason = _put_tick_called(
                     source, time_at, time_end - time_at, sequence, direction, price,
                     precise_shares if has_precise else shares, turnover, received, trade_type, sign, push_type,
                     stamp, market, symbol, pulled, recv_ns, gateway, row, wide, real, narrow, small, counters,

@@ -1,0 +1,269 @@
+"""A gateway as configured: kept connected, its troubles counted, logged and written down."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import structlog
+
+from codec.clock import MarketClock
+from codec.markets import parse_symbol, symbol_name
+from codec.opend.decoder import OpenDDecoder
+from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
+from codec.tables import DEAD_LETTERS, GAPS
+from ingest.backoff import Backoff
+from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, LossLedger, PullOutcome
+from ingest.opend.connection import OpenDConnection
+from ingest.opend.events import DeadLetter, Failed, Notified, Pulled, Ready
+from ingest.opend.subscriber import Security
+from ingest.pipeline import TickPipeline
+
+log = structlog.get_logger(__name__)
+
+_STEADY_S = 30.0
+"""A connection that lasted this long starts the backoff anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """One OpenD and what to subscribe to there. `symbols` are `MARKET.CODE`, in order of preference."""
+
+    name: str
+    source: str
+    host: str
+    port: int
+    symbols: tuple[str, ...]
+    us_session: SessionChoice = SessionChoice.ALL
+    body_bytes_max: int = FRAME_BYTES_MAX
+
+
+@dataclass(slots=True)
+class GatewayStats:
+    """Counters of one gateway; read by the exporter."""
+
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (call, outcome): outcome is ok, refused or timeout."""
+    dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By (feed, reason)."""
+    unknown_messages: Counter[int] = field(default_factory=Counter)
+    """By protocol id."""
+    connects: int = 0
+    disconnects: int = 0
+
+
+class OpenDGateway:
+    """Keeps one connection to an OpenD, with its subscriptions; reconnects for ever."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        pipeline: TickPipeline,
+        clock: MarketClock,
+        *,
+        backoff: Backoff | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.config = config
+        self.stats = GatewayStats()
+        self.lane = pipeline.lane(config.source)
+        self.ledger = LossLedger(config.source, config.name)
+        self._pipeline = pipeline
+        self._decoder = OpenDDecoder(
+            self.lane.symbols,
+            clock,
+            gateway_id=self.lane.add_gateway(config.name),
+            body_bytes_max=config.body_bytes_max,
+        )
+        self._securities = tuple(parse_symbol(symbol) for symbol in config.symbols)
+        self._backoff = backoff or Backoff()
+        self._rng = rng or random.Random()
+        self._connection: OpenDConnection | None = None
+        self._last_error = "not connected yet"
+        self._refused_logged: set[Security] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._log = log.bind(gateway=config.name)
+
+    @property
+    def ready(self) -> bool:
+        """Connected, and every symbol subscribed or refused."""
+        connection = self._connection
+        if connection is None or not connection.ready:
+            return False
+        subscriber = connection.subscriber
+        return len(subscriber.confirmed) + len(subscriber.refused) >= len(set(self._securities))
+
+    @property
+    def up(self) -> bool:
+        """Whether the session is past its greeting."""
+        return self._connection is not None and self._connection.ready
+
+    @property
+    def time_disagreements(self) -> int:
+        return int(self._decoder.counters[0])
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def status(self) -> dict[str, object]:
+        """What `ticktape status` shows of this gateway."""
+        subscriber = self._connection.subscriber if self._connection else None
+        return {
+            "kind": "opend",
+            "source": self.config.source,
+            "address": f"{self.config.host}:{self.config.port}",
+            "up": self.up,
+            "ready": self.ready,
+            "symbols": len(self._securities),
+            "subscribed": len(subscriber.confirmed) if subscriber else 0,
+            "filled": len(subscriber.filled) if subscriber else 0,
+            "refused": {symbol_name(*s): text for s, text in subscriber.refused.items()} if subscriber else {},
+            "open_gaps": self.ledger.open_gaps,
+            "connects": self.stats.connects,
+            "last_error": None if self.up else self._last_error,
+        }
+
+    async def _run(self) -> None:
+        delays_s = self._backoff.delays_s(self._rng)
+        while True:
+            await asyncio.sleep(next(delays_s))
+            connection = OpenDConnection(
+                self._decoder,
+                self.lane,
+                self._pipeline,
+                self,
+                self._securities,
+                us_session=self.config.us_session,
+                body_bytes_max=self.config.body_bytes_max,
+            )
+            self._connection = connection
+            try:
+                reason = await connection.run(self.config.host, self.config.port)
+            except (OSError, TimeoutError) as error:
+                reason = f"cannot connect to {self.config.host}:{self.config.port}: {error or 'timed out'}"
+            if connection.ready_at_s is not None:
+                self._lost(reason, connection)
+                if time.monotonic() - connection.ready_at_s >= _STEADY_S:
+                    delays_s = self._backoff.delays_s(self._rng)
+            elif reason != self._last_error:
+                self._log.warning("no connection; trying again", reason=reason)
+            self._last_error = reason
+
+    def _lost(self, reason: str, connection: OpenDConnection) -> None:
+        """A working connection ended: what its symbols get from now on may be missed."""
+        self.stats.disconnects += 1
+        self._log.warning("connection lost; reconnecting", reason=reason)
+        for security in connection.subscriber.confirmed:
+            self._open_gap(security, CAUSE_RECONNECT)
+
+    def _open_gap(self, security: Security, cause: str) -> None:
+        symbol_id = self.lane.symbols.id_of(*security)
+        latest_us = int(self.lane.latest_ts_us[symbol_id])
+        rows = self.ledger.open(
+            symbol_name(*security),
+            cause,
+            from_sequence=self.lane.window.newest_sequence(symbol_id),
+            from_ts=latest_us or None,
+            now_ns=time.time_ns(),
+        )
+        self._pipeline.append_rows(GAPS.name, rows)
+
+    # What the connection tells.
+
+    def session_ready(self, ready: Ready) -> None:
+        self.stats.connects += 1
+        self._log.info(
+            "connected", connection=ready.connection_id, server=ready.server_version, symbols=len(self._securities)
+        )
+
+    def subscribed(self, securities: tuple[Security, ...]) -> None:
+        connection = self._connection
+        if connection is not None and self.ready:
+            refused = len(connection.subscriber.refused)
+            self._log.info("subscribed", symbols=len(connection.subscriber.confirmed), refused=refused)
+
+    def subscription_refused(self, security: Security, text: str) -> None:
+        if security not in self._refused_logged:
+            self._refused_logged.add(security)
+            self._log.error("symbol refused; the others go on", symbol=symbol_name(*security), gateway_says=text)
+
+    def answered(self, proto_id: int) -> None:
+        self.stats.requests[_call(proto_id), "ok"] += 1
+
+    def request_failed(self, failed: Failed) -> None:
+        outcome = "timeout" if failed.timed_out else "refused"
+        self.stats.requests[_call(failed.proto_id), outcome] += 1
+        self._log.warning(
+            "request failed",
+            call=_call(failed.proto_id),
+            gateway_says=failed.text,
+            ret_type=failed.ret_type,
+            error_code=failed.error_code,
+        )
+
+    def pulled(self, security: Security, pulled: Pulled) -> None:
+        self.lane.mark_pull(symbol_name(*security), pulled.first_row, pulled.rows, self._settle)
+
+    def _settle(self, outcome: PullOutcome) -> None:
+        rows = self.ledger.settle(outcome, time.time_ns())
+        for row in rows:
+            if row["state"] == "lost":
+                self._log.error(
+                    "ticks lost: the gateway's last 1000 do not reach back",
+                    symbol=row["symbol"],
+                    cause=row["cause"],
+                    after_sequence=row["from_sequence"],
+                    before_sequence=row["to_sequence"],
+                )
+        self._pipeline.append_rows(GAPS.name, rows)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        count = self.stats.dead_letters[FEED_TICKS, letter.reason]
+        self.stats.dead_letters[FEED_TICKS, letter.reason] = count + 1
+        if count == 0 or (count & (count - 1)) == 0:  # the first, and then ever more rarely
+            self._log.error("dead letter", reason=letter.reason, detail=letter.detail, so_far=count + 1)
+        self._pipeline.append_rows(
+            DEAD_LETTERS.name,
+            [
+                {
+                    "gateway": self.config.name,
+                    "feed": FEED_TICKS,
+                    "reason": letter.reason,
+                    "detail": letter.detail,
+                    "payload": letter.payload,
+                    "payload_bytes": letter.payload_bytes,
+                    "ts_recv": time.time_ns(),
+                }
+            ],
+        )
+        if letter.whole_frame and self._connection is not None and self._connection.ready:
+            self._fill_after_decode_error(self._connection)
+
+    def _fill_after_decode_error(self, connection: OpenDConnection) -> None:
+        """A frame was lost to us, and with it the name of its symbol: pull all that are subscribed."""
+        for security in sorted(connection.subscriber.confirmed):
+            self._open_gap(security, CAUSE_DECODE_ERROR)
+            connection.subscriber.pull(security)
+
+    def unknown_message(self, proto_id: int) -> None:
+        self.stats.unknown_messages[proto_id] += 1
+        if self.stats.unknown_messages[proto_id] == 1:
+            self._log.warning("a message of a protocol id that we don't know; counted from here on", proto_id=proto_id)
+
+    def notified(self, notice: Notified) -> None:
+        self._log.info("the gateway notifies", notice=str(notice.notice).replace("\n", " ").strip())
+
+
+def _call(proto_id: int) -> str:
+    try:
+        return ProtoId(proto_id).name.lower()
+    except ValueError:
+        return str(proto_id)

@@ -1,0 +1,90 @@
+"""What an OpenD session reports, and what it can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from codec.opend.protocol import ProtoId
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """InitConnect was accepted: requests may be sent."""
+
+    connection_id: int
+    login_user_id: int
+    server_version: int
+    keep_alive_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A request was answered with success."""
+
+    serial: int
+    proto_id: ProtoId
+    reply: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """GetTicker was answered: rows `first_row` to `first_row + rows` of the tick buffer."""
+
+    serial: int
+    symbol_id: int | None
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request failed; `text` is the gateway's own, or says that no answer came."""
+
+    serial: int
+    proto_id: int
+    ret_type: int
+    error_code: int
+    text: str
+    timed_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """A Notify push (1003)."""
+
+    notice: Message
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A frame, or a tick of one, that could not become rows.
+
+    `symbol_id` is known where one tick was refused in an otherwise sound frame; `payload` is at
+    most `PAYLOAD_BYTES_MAX` of the frame.
+    """
+
+    reason: str
+    detail: str
+    payload: bytes
+    payload_bytes: int
+    symbol_id: int | None
+    whole_frame: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMessage:
+    """A protocol id that we don't know; reported each time, for counting."""
+
+    proto_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session is over; nothing more comes from it."""
+
+    reason: str
+
+
+Event = Ready | Replied | Pulled | Failed | Notified | DeadLetter | UnknownMessage | Closed

@@ -1,0 +1,350 @@
+"""One OpenD session without a socket or a clock: bytes in, events and bytes out.
+
+Rule 1: everything here belongs to one connection and ends with it; a half-received frame, a
+pending request and the serial numbers are never carried over (docs/protocols/opend.md, 6.1).
+Rule 2: `now_ns` is monotonic and only measures intervals; `recv_ns` is unix time and is stored.
+Rule 3: replies are matched by (protocol id, serial); pushes and replies may come in any order.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
+
+from codec.columns import TickBuffer
+from codec.errors import TicktapeError
+from codec.opend.decoder import ControlFrame, OpenDDecoder, PulledTicks, Refused, Span, StreamBroken
+from codec.opend.protocol import HEADER_BYTES, BodyFormat, ProtoId, pack_frame
+from ingest.opend.events import (
+    Closed,
+    DeadLetter,
+    Event,
+    Failed,
+    Notified,
+    Pulled,
+    Ready,
+    Replied,
+    UnknownMessage,
+)
+from protos.opend import (
+    ark_stock_dynamic_pb2,
+    capital_distribution_pb2,
+    capital_flow_pb2,
+    global_state_pb2,
+    init_connect_pb2,
+    keep_alive_pb2,
+    market_state_pb2,
+    notify_pb2,
+    static_info_pb2,
+    subscription_pb2,
+    ticker_pb2,
+    user_info_pb2,
+)
+
+CLIENT_VERSION = 300
+"""What the official SDK says of itself; OpenD's own check of it is not documented."""
+CLIENT_ID = "ticktape"
+
+REQUEST_TIMEOUT_NS = 12_000_000_000
+"""As the official SDK: an answer that takes longer is taken for lost."""
+_NO_ANSWER = f"not answered within {REQUEST_TIMEOUT_NS // 10**9} s"
+SILENCE_NS_MAX = 33_000_000_000
+"""As the official SDK: a link on which nothing came for this long is dead."""
+KEEP_ALIVE_SHARE = 0.8
+"""Of the interval that the gateway asks for: one late timer must not be one too many."""
+PENDING_MAX = 1024
+"""Requests without an answer; more is a caller that does not wait."""
+
+PAYLOAD_BYTES_MAX = 4096
+_SECRET_BODIES = frozenset({ProtoId.INIT_CONNECT, ProtoId.GET_USER_INFO, 1006})
+"""Bodies that can hold a secret: never stored."""
+
+_REPLIES: dict[ProtoId, type[Message]] = {
+    ProtoId.INIT_CONNECT: init_connect_pb2.InitConnectResponse,
+    ProtoId.GET_GLOBAL_STATE: global_state_pb2.GetGlobalStateResponse,
+    ProtoId.NOTIFY: notify_pb2.NotifyResponse,
+    ProtoId.KEEP_ALIVE: keep_alive_pb2.KeepAliveResponse,
+    ProtoId.GET_USER_INFO: user_info_pb2.GetUserInfoResponse,
+    ProtoId.SUB: subscription_pb2.SubResponse,
+    ProtoId.REG_QOT_PUSH: subscription_pb2.RegQotPushResponse,
+    ProtoId.GET_SUB_INFO: subscription_pb2.GetSubInfoResponse,
+    ProtoId.GET_TICKER: ticker_pb2.GetTickerResponse,
+    ProtoId.UPDATE_TICKER: ticker_pb2.UpdateTickerResponse,
+    ProtoId.GET_STATIC_INFO: static_info_pb2.GetStaticInfoResponse,
+    ProtoId.GET_CAPITAL_FLOW: capital_flow_pb2.GetCapitalFlowResponse,
+    ProtoId.GET_CAPITAL_DISTRIBUTION: capital_distribution_pb2.GetCapitalDistributionResponse,
+    ProtoId.REQUEST_TRADE_DATE: market_state_pb2.RequestTradeDateResponse,
+    ProtoId.GET_MARKET_STATE: market_state_pb2.GetMarketStateResponse,
+    ProtoId.GET_ARK_STOCK_DYNAMIC: ark_stock_dynamic_pb2.GetArkStockDynamicResponse,
+}
+_PUSHES = frozenset({ProtoId.NOTIFY, ProtoId.UPDATE_TICKER})
+
+
+class State(enum.Enum):
+    GREETING = "InitConnect is on its way"
+    READY = "requests may be sent"
+    CLOSED = "over"
+
+
+class Signal(enum.Enum):
+    ACCEPTED = "InitConnect was accepted"
+    REFUSED = "InitConnect was refused"
+    BROKEN = "what came cannot be trusted"
+    SILENT = "nothing came for too long"
+    END = "the transport ended"
+
+
+_TRANSITIONS: dict[State, dict[Signal, State]] = {
+    State.GREETING: {
+        Signal.ACCEPTED: State.READY,
+        Signal.REFUSED: State.CLOSED,
+        Signal.BROKEN: State.CLOSED,
+        Signal.SILENT: State.CLOSED,
+        Signal.END: State.CLOSED,
+    },
+    State.READY: {Signal.BROKEN: State.CLOSED, Signal.SILENT: State.CLOSED, Signal.END: State.CLOSED},
+    State.CLOSED: {Signal.END: State.CLOSED},
+}
+assert set(_TRANSITIONS) == set(State)
+
+
+class LocalProtocolError(TicktapeError):
+    """Our own code asked for what the protocol or its state forbids."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    proto_id: ProtoId
+    deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came of one read: `consumed` is where the next byte to read lies; with `needs_room`, empty
+    the tick buffer and call again."""
+
+    consumed: int
+    events: list[Event]
+    needs_room: bool
+
+
+class OpenDSession:
+    """From the first byte of one connection to its end.
+
+    `decoder` must be new to this connection or have no half-read frame: it keeps none.
+    """
+
+    def __init__(self, decoder: OpenDDecoder, *, now_ns: int) -> None:
+        self.state = State.GREETING
+        self._decoder = decoder
+        self._heard_ns = now_ns
+        self._keep_alive_ns: int | None = None
+        self._keep_alive_due_ns = 0
+        self._serial = 0
+        self._pending: dict[int, _Pending] = {}
+        self._outgoing: list[bytes] = []
+        c2s = init_connect_pb2.InitConnectC2S(
+            clientVer=CLIENT_VERSION,
+            clientID=CLIENT_ID,
+            recvNotify=True,
+            packetEncAlgo=-1,
+            pushProtoFmt=BodyFormat.PROTOBUF,
+            programmingLanguage="Python",
+        )
+        self._send(ProtoId.INIT_CONNECT, init_connect_pb2.InitConnectRequest(c2s=c2s), now_ns)
+
+    def request(self, proto_id: ProtoId, message: Message, now_ns: int) -> int:
+        """Queue a request and return its serial, which its Replied, Pulled or Failed will carry.
+
+        Raises
+        ------
+        LocalProtocolError
+            The session is not ready, or `PENDING_MAX` requests are unanswered.
+        """
+        if self.state is not State.READY:
+            raise LocalProtocolError(f"{proto_id.name} asked of a session of which {self.state.value}")
+        if len(self._pending) >= PENDING_MAX:
+            raise LocalProtocolError(f"{PENDING_MAX} requests are unanswered")
+        return self._send(proto_id, message, now_ns)
+
+    def take_outgoing(self) -> bytes:
+        """What must be sent now, oldest first; each byte is given once."""
+        outgoing = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return outgoing
+
+    def deadline_ns(self) -> int | None:
+        """When `tick` must next be called, or None when there is nothing to wait for."""
+        if self.state is State.CLOSED:
+            return None
+        deadlines = [pending.deadline_ns for pending in self._pending.values()]
+        deadlines.append(self._heard_ns + SILENCE_NS_MAX)
+        if self._keep_alive_ns is not None:
+            deadlines.append(self._keep_alive_due_ns)
+        return min(deadlines)
+
+    def tick(self, now_ns: int, unix_s: int) -> list[Event]:
+        """Do what is due: KeepAlive, time-outs, the silence watchdog. `unix_s` goes into KeepAlive."""
+        if self.state is State.CLOSED:
+            return []
+        if now_ns - self._heard_ns >= SILENCE_NS_MAX:
+            silent_s = (now_ns - self._heard_ns) / 1e9
+            return self._close(Signal.SILENT, f"nothing came for {silent_s:.0f} s")
+        events: list[Event] = []
+        late = [serial for serial, pending in self._pending.items() if pending.deadline_ns <= now_ns]
+        for serial in late:
+            proto_id = self._pending.pop(serial).proto_id
+            if proto_id is ProtoId.INIT_CONNECT:
+                return self._close(Signal.REFUSED, f"InitConnect was {_NO_ANSWER}")
+            if proto_id is not ProtoId.KEEP_ALIVE:
+                events.append(Failed(serial, proto_id, 0, 0, _NO_ANSWER, timed_out=True))
+        if self._keep_alive_ns is not None and now_ns >= self._keep_alive_due_ns:
+            c2s = keep_alive_pb2.KeepAliveC2S(time=unix_s)
+            self._send(ProtoId.KEEP_ALIVE, keep_alive_pb2.KeepAliveRequest(c2s=c2s), now_ns)
+            self._keep_alive_due_ns = now_ns + self._keep_alive_ns
+        return events
+
+    def end(self, reason: str) -> list[Event]:
+        """The transport has ended. Pending requests fail with the session: Closed is their answer."""
+        return self._close(Signal.END, reason)
+
+    def receive(
+        self, source: NDArray[np.uint8], start: int, stop: int, *, now_ns: int, recv_ns: int, ticks: TickBuffer
+    ) -> Received:
+        """Read whole frames of source[start:stop]; ticks go to `ticks`, the rest becomes events.
+
+        Parameters
+        ----------
+        source : (n,) uint8 with `PAD_BYTES` behind `stop`; nothing of it is kept
+        """
+        if self.state is State.CLOSED:
+            return Received(stop, [], needs_room=False)
+        self._heard_ns = now_ns
+        decoded = self._decoder.decode(source, start, stop, recv_ns, ticks)
+        events: list[Event] = []
+        for note in decoded.notes:
+            match note:
+                case ControlFrame():
+                    events.extend(self._control(note, source, now_ns))
+                case PulledTicks():
+                    self._pending.pop(note.serial, None)
+                    events.append(Pulled(note.serial, note.symbol_id, note.first_row, note.rows))
+                case Refused():
+                    events.extend(self._refused(note, source))
+            if events and isinstance(events[-1], Closed):
+                return Received(stop, events, needs_room=False)
+        if decoded.broken is not None:
+            events.extend(self._break(decoded.broken, source, stop))
+            return Received(stop, events, needs_room=False)
+        return Received(decoded.consumed, events, decoded.needs_room)
+
+    def _send(self, proto_id: ProtoId, message: Message, now_ns: int) -> int:
+        self._serial += 1
+        self._pending[self._serial] = _Pending(proto_id, now_ns + REQUEST_TIMEOUT_NS)
+        self._outgoing.append(pack_frame(proto_id, self._serial, message.SerializeToString()))
+        return self._serial
+
+    def _close(self, signal: Signal, reason: str) -> list[Event]:
+        before = self.state
+        self.state = _TRANSITIONS[before][signal]
+        self._pending.clear()
+        return [] if before is State.CLOSED else [Closed(reason)]
+
+    def _control(self, frame: ControlFrame, source: NDArray[np.uint8], now_ns: int) -> Iterable[Event]:
+        """A message that is not ticks: a reply, a notice, or ticks that the gateway refused."""
+        if frame.proto_id not in _REPLIES:
+            return [UnknownMessage(frame.proto_id)]
+        proto_id = ProtoId(frame.proto_id)
+        pending = self._pending.get(frame.serial)
+        if proto_id not in _PUSHES and (pending is None or pending.proto_id is not proto_id):
+            return []  # the answer to a request that we gave up on
+        if frame.body_format != BodyFormat.PROTOBUF:
+            detail = f"the body's format is {frame.body_format}; protobuf (0) was asked for"
+            return self._undecodable(frame, source, detail)
+        reply = _REPLIES[proto_id]()
+        try:
+            reply.ParseFromString(_bytes(source, frame.span)[HEADER_BYTES:])
+        except DecodeError as error:
+            return self._undecodable(frame, source, str(error))
+        return self._understood(proto_id, frame.serial, reply, now_ns)
+
+    def _understood(self, proto_id: ProtoId, serial: int, reply: Message, now_ns: int) -> Iterable[Event]:
+        if proto_id not in _PUSHES:
+            del self._pending[serial]
+        ret_type, text, error_code = reply.retType, reply.retMsg, reply.errCode  # type: ignore[attr-defined]
+        if ret_type != 0:
+            if proto_id is ProtoId.INIT_CONNECT:
+                return self._close(Signal.REFUSED, f"InitConnect was refused: {text or 'no reason given'} ({ret_type})")
+            return [Failed(serial, proto_id, ret_type, error_code, text or "no reason given", timed_out=False)]
+        if proto_id is ProtoId.INIT_CONNECT:
+            return [self._accepted(reply, now_ns)]
+        if proto_id is ProtoId.NOTIFY:
+            return [Notified(reply)]
+        return [] if proto_id is ProtoId.KEEP_ALIVE else [Replied(serial, proto_id, reply)]
+
+    def _accepted(self, reply: Message, now_ns: int) -> Ready:
+        assert isinstance(reply, init_connect_pb2.InitConnectResponse)
+        self.state = _TRANSITIONS[self.state][Signal.ACCEPTED]
+        interval_s = reply.s2c.keepAliveInterval
+        if interval_s > 0:
+            self._keep_alive_ns = int(KEEP_ALIVE_SHARE * interval_s * 1e9)
+            self._keep_alive_due_ns = now_ns + self._keep_alive_ns
+        return Ready(reply.s2c.connID, reply.s2c.loginUserID, reply.s2c.serverVer, interval_s)
+
+    def _undecodable(self, frame: ControlFrame, source: NDArray[np.uint8], detail: str) -> list[Event]:
+        events: list[Event] = [_dead_letter(source, frame.span, frame.proto_id, "undecodable", detail, None, True)]
+        if frame.proto_id == ProtoId.INIT_CONNECT:
+            events.extend(self._close(Signal.BROKEN, "the answer to InitConnect cannot be decoded"))
+        elif self._pending.pop(frame.serial, None) is not None:
+            events.append(Failed(frame.serial, frame.proto_id, 0, 0, f"undecodable answer: {detail}", timed_out=False))
+        return events
+
+    def _refused(self, note: Refused, source: NDArray[np.uint8]) -> list[Event]:
+        whole = note.tick is None
+        events: list[Event] = [
+            _dead_letter(source, note.span, note.proto_id, note.reason, note.detail, note.symbol_id, whole)
+        ]
+        pending = self._pending.get(note.serial)
+        if whole and pending is not None and pending.proto_id == note.proto_id:
+            del self._pending[note.serial]
+            if note.proto_id == ProtoId.INIT_CONNECT:
+                events.extend(self._close(Signal.BROKEN, f"the answer to InitConnect: {note.detail}"))
+            else:
+                events.append(Failed(note.serial, note.proto_id, 0, 0, note.detail, timed_out=False))
+        return events
+
+    def _break(self, broken: StreamBroken, source: NDArray[np.uint8], stop: int) -> list[Event]:
+        span = Span(broken.at, stop - broken.at)
+        letter = _dead_letter(source, span, None, broken.reason, broken.detail, None, True)
+        return [letter, *self._close(Signal.BROKEN, broken.detail)]
+
+
+def _bytes(source: NDArray[np.uint8], span: Span, size_bytes_max: int | None = None) -> bytes:
+    size = span.size_bytes if size_bytes_max is None else min(span.size_bytes, size_bytes_max)
+    return source[span.at : span.at + size].tobytes()
+
+
+def _dead_letter(
+    source: NDArray[np.uint8],
+    span: Span,
+    proto_id: int | None,
+    reason: str,
+    detail: str,
+    symbol_id: int | None,
+    whole_frame: bool,
+) -> DeadLetter:
+    size_max = HEADER_BYTES if proto_id in _SECRET_BODIES else PAYLOAD_BYTES_MAX
+    where = "stream" if proto_id is None else f"protocol id {proto_id}"
+    return DeadLetter(
+        reason=reason,
+        detail=f"{where}: {detail}",
+        payload=_bytes(source, span, size_max),
+        payload_bytes=span.size_bytes,
+        symbol_id=symbol_id,
+        whole_frame=whole_frame,
+    )
