@@ -129,7 +129,7 @@ class OpenDDecoder:
         self._notes = new_notes()
         self._table_arrays: tuple[Any, ...] = (
             *(symbols.slots, symbols.entries, symbols.arena, symbols.used),
-            *(clock.markets, clock.changes, clock.cached, clock.us_days, new_minute_cache()),
+            *(clock.markets, clock.changes, clock.cached, clock.us_days, new_minute_cache(clock)),
         )
 
     def decode(self, source: NDArray[np.uint8], start: int, stop: int, recv_ns: int, ticks: TickBuffer) -> Decoded:

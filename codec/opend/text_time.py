@@ -14,10 +14,12 @@ from codec.bits import load_u64
 from codec.clock import (
     DAY_S,
     MARKET_NUMBERS_MAX,
+    READS_TEXT,
     SESSION_RULE,
     UTC_S_MAX,
     UTC_S_MIN,
     ZONE,
+    MarketClock,
     days_from_civil,
     days_in_month,
     to_local_s,
@@ -38,11 +40,6 @@ _SIXES = np.uint64(0x0606_0606_0606_0606)
 _HIGH = np.uint64(0xF0F0_F0F0_F0F0_F0F0)
 
 MINUTE_BYTES, SECOND_BYTES, MILLISECOND_BYTES = 16, 19, 23
-
-
-def new_minute_cache() -> NDArray[np.int64]:
-    """(MARKET_NUMBERS_MAX, 6) int64: the last minute read of each market; no text equals zeros."""
-    return np.zeros((MARKET_NUMBERS_MAX, 6), np.int64)
 
 
 @inlined
@@ -92,6 +89,18 @@ def read_minute(
     minutes[market, MINUTE_SESSION] = session
     minutes[market, MINUTE_OTHER_US] = other_s * 1_000_000
     return True
+
+
+def new_minute_cache(clock: MarketClock) -> NDArray[np.int64]:
+    """(MARKET_NUMBERS_MAX, 6) int64: the last minute read of each market.
+
+    It begins with a true minute: a text may hold any 16 bytes, so none can stand for "nothing yet".
+    """
+    minutes = np.zeros((MARKET_NUMBERS_MAX, 6), np.int64)
+    text = np.frombuffer(bytearray(b"2000-01-01 00:00"), np.uint8)
+    for market in np.flatnonzero(clock.markets[:, READS_TEXT]).tolist():
+        read_minute(text, 0, market, clock.markets, clock.changes, clock.cached, clock.us_days, minutes)
+    return minutes
 
 
 @inlined
