@@ -58,6 +58,12 @@ def read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
 
 
 @kernel
+def call_read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int]:
+    """`read_varint` by a call: less to compile, where nanoseconds matter less."""
+    return read_varint(source, at)
+
+
+@kernel
 def read_tag(source: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int, int]:
     """Field number, wire type and the position behind the tag, or (0, 0, MALFORMED): checked against `stop`."""
     value, after = read_varint(source, at)

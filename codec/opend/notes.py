@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 KIND, FRAME_AT, FRAME_BYTES, PROTO_ID, SERIAL, BODY_FORMAT, FIRST_ROW, ROWS, SYMBOL, REASON, DETAIL = range(11)
 NOTE_WIDTH = 11
 NOTES_MAX = 4096
-"""Also the most bad ticks of one frame; a frame with more is refused whole."""
+"""One more than the bad ticks that one frame may have; a frame with more is refused whole."""
 
 # Kinds.
 CONTROL = 0

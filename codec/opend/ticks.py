@@ -100,9 +100,19 @@ from codec.opend.text_time import (
     within_minute_us,
 )
 from codec.sha1 import sha1_matches
-from codec.symbols import BAD_CODE, intern
+from codec.symbols import BAD_CODE, call_intern, intern
 from codec.tables import DELIVERY
-from codec.wire import FIXED64, LENGTH_DELIMITED, MALFORMED, VARINT, read_length, read_tag, read_varint, skip_value
+from codec.wire import (
+    FIXED64,
+    LENGTH_DELIMITED,
+    MALFORMED,
+    VARINT,
+    call_read_varint,
+    read_length,
+    read_tag,
+    read_varint,
+    skip_value,
+)
 
 _PULL, _PUSH = int(ProtoId.GET_TICKER), int(ProtoId.UPDATE_TICKER)
 _DELIVERY_PULL = DELIVERY.code("pull")
@@ -211,7 +221,7 @@ def _put_tick(
 
 _put_tick_inlined = inlined(_put_tick)
 _put_tick_called = kernel(_put_tick)
-"""For the general walk: a second copy of the body would take seconds to compile and win nothing."""
+"""For the general walk, where a second copy of the body takes seconds to compile and wins nothing."""
 
 
 @inlined
@@ -380,7 +390,7 @@ def _survey(source, at, stop):
         if at == MALFORMED:
             return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
         if field == 1 and wire_type == VARINT:
-            value, at = read_varint(source, at)
+            value, at = call_read_varint(source, at)
             returned, has_returned = _int32(value), True
             if at == MALFORMED or at > stop:
                 return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
@@ -403,7 +413,7 @@ def _survey(source, at, stop):
                         if at == MALFORMED:
                             return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
                         if field == 1 and wire_type == VARINT:
-                            value, at = read_varint(source, at)
+                            value, at = call_read_varint(source, at)
                             market, has_market = _int32(value), True
                             if at == MALFORMED or at > security_stop:
                                 return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
@@ -447,7 +457,7 @@ def _decode_general(
         return TOO_MANY_TICKS, row, note, -1
     if row + ticks > wide.shape[1]:
         return _NO_ROOM, row, note, -1
-    symbol = intern(source, code_at, code_end - code_at, wire_market, slots, entries, arena, used)
+    symbol = call_intern(source, code_at, code_end - code_at, wire_market, slots, entries, arena, used)
     if symbol < 0:
         return (BAD_SYMBOL_CODE if symbol == BAD_CODE else TOO_MANY_SYMBOLS), row, note, -1
     market = _clock_market(wire_market, markets, counters, ticks)
@@ -478,7 +488,7 @@ def _decode_general(
                     at = time_end
                     seen |= _TIME_SEEN
                 elif wire_type == VARINT and field <= 10:
-                    value, at = read_varint(source, at)
+                    value, at = call_read_varint(source, at)
                     if field == 2:
                         sequence = np.int64(value)
                         seen |= _SEQUENCE_SEEN
