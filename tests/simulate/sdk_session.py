@@ -1,7 +1,8 @@
-"""Drives one official SDK against a simulator and prints what it saw as one line of JSON.
+"""Drives one official SDK against a simulator and writes what it saw as JSON.
 
-Run as a process of its own: `python -m tests.simulate.sdk_session futu|moomoo PORT`. Importing an
-SDK writes log folders below $HOME and starts threads, which belong into no test process.
+Run as a process of its own: `python -m tests.simulate.sdk_session futu|moomoo PORT FILE`. Importing
+an SDK writes log folders below $HOME and starts threads, which belong into no test process, and
+its threads print to standard output at any time, so the result goes to a file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 HK_SYMBOL, US_SYMBOL = "HK.00700", "US.AAPL"
@@ -63,5 +65,4 @@ def observe(sdk: Any, port: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     result = observe(importlib.import_module(sys.argv[1]), int(sys.argv[2]))
-    print(json.dumps(result, default=str))  # noqa: T201 - read by the test
-    sys.stdout.flush()
+    Path(sys.argv[3]).write_text(json.dumps(result, default=str))

@@ -22,7 +22,7 @@ from ticktape.simulate.tick_store import Spans, TickStore
 ZONES = {HK: ZoneInfo("Asia/Hong_Kong"), US: ZoneInfo("America/New_York")}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=20)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20)
 codes = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._", min_size=1, max_size=24)
 
 

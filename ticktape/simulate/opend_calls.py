@@ -169,6 +169,9 @@ class Calls:
             request = call.request.FromString(body)
         except DecodeError as error:
             raise CallRefused(f"the request does not decode: {error}") from None
+        if not request.IsInitialized():
+            missing = ", ".join(request.FindInitializationErrors())
+            raise CallRefused(f"the request does not decode: required fields are missing: {missing}")
         if proto_id in _FREQUENCIES:
             self._limit(proto_id, now_s)
         return call.handle(client, request.c2s, now_s)
