@@ -273,6 +273,8 @@ class Writer:
             _, late = await asyncio.wait(running, timeout=LET_GO_S)
             for task in late:
                 task.cancel()
+            if late:
+                await asyncio.wait(late)
         await self._commit()
         for place in places:
             self._positions.pop(place, None)

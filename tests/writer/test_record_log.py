@@ -1,0 +1,296 @@
+"""The contract of a record log, on the journal and on Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from codec.records import Record
+from codec.tables import CAPITAL_FLOW, TICKS
+from sinks import topics
+from sinks.journal import Journal
+from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
+from sinks.kafka import KafkaConfig, headers_of
+from sinks.kafka_log import KafkaRecordLog
+from sinks.record_log import LoggedRecord, Place, RecordLog, RecordLogMismatch, UnreadableRecord
+from tests.support.batches import make_table_record
+
+WAIT_S_MAX = 30.0
+
+
+class Source(Protocol):
+    """Something that records are put into, and that logs read."""
+
+    async def put(self, records: list[Record]) -> None: ...
+
+    def open_log(self) -> RecordLog: ...
+
+    async def close(self) -> None: ...
+
+
+class JournalSource:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._journal = Journal.open(path, readers=(WRITER_READER_NAME,))
+
+    async def put(self, records: list[Record]) -> None:
+        self._journal.append(records)
+
+    def open_log(self) -> RecordLog:
+        return JournalRecordLog(self._path)
+
+    async def close(self) -> None:
+        self._journal.close()
+
+
+class KafkaSource:
+    """Topics of its own; every second batch of records is a transaction, so that offsets have holes."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        prefix = f"t{uuid.uuid4().hex[:8]}"
+        self.config = KafkaConfig(bootstrap_servers, topic_prefix=prefix, group_id=f"{prefix}-sink", partitions=3)
+        self._producer: AIOKafkaProducer | None = None
+        self._offset = 0
+
+    async def put(self, records: list[Record]) -> None:
+        if self._producer is None:
+            await topics.create(self.config, topics.wanted_topics(self.config))
+            self._producer = AIOKafkaProducer(
+                bootstrap_servers=self.config.bootstrap_servers, transactional_id=self.config.topic_prefix
+            )
+            await self._producer.start()
+        for record in records:
+            async with self._producer.transaction():
+                await self.send(record)
+
+    async def send(self, record: Record) -> None:
+        assert self._producer is not None
+        self._offset += 1
+        topic, headers = self.config.topic_of(record.table), headers_of(record, "w", "j", self._offset, 0)
+        await self._producer.send_and_wait(topic, record.value, partition=record.partition, headers=headers)
+
+    async def send_aborted(self, record: Record) -> None:
+        assert self._producer is not None
+        await self._producer.begin_transaction()
+        await self.send(record)
+        await self._producer.abort_transaction()
+
+    async def send_junk(self) -> None:
+        assert self._producer is not None
+        async with self._producer.transaction():
+            await self._producer.send_and_wait(self.config.topic_of("ticks"), b"junk", partition=0)
+
+    def open_log(self) -> RecordLog:
+        return KafkaRecordLog(self.config)
+
+    async def close(self) -> None:
+        if self._producer is not None:
+            await self._producer.stop()
+
+
+@pytest.fixture(params=["journal", pytest.param("kafka", marks=pytest.mark.kafka)])
+def make_source(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Source]:
+    if request.param == "journal":
+        return lambda: JournalSource(tmp_path / "journal")
+    bootstrap_servers: str = request.getfixturevalue("kafka_bootstrap")
+    return lambda: KafkaSource(bootstrap_servers)
+
+
+async def ignore(places: Collection[Place]) -> None:
+    """Nothing is held."""
+
+
+async def fetch_all(log: RecordLog, count: int) -> list[LoggedRecord]:
+    fetched: list[LoggedRecord] = []
+    async with asyncio.timeout(WAIT_S_MAX):
+        while len(fetched) < count:
+            fetched += await log.fetch(0.2)
+    return fetched
+
+
+def some_records(count: int, first: int = 0) -> list[Record]:
+    tables = (TICKS, CAPITAL_FLOW)
+    return [
+        make_table_record(tables[n % 2], 1 + n % 7, seed=n, partition=n // 2 % 3) for n in range(first, first + count)
+    ]
+
+
+def contents(fetched: list[LoggedRecord]) -> dict[Place, list[bytes]]:
+    by_place: dict[Place, list[bytes]] = {}
+    for logged in fetched:
+        assert isinstance(logged.record, Record)
+        by_place.setdefault(logged.place, []).append(logged.record.value)
+    return by_place
+
+
+async def test_every_record_comes_once_in_order_and_as_it_was(make_source: Callable[[], Source]) -> None:
+    source = make_source()
+    records = some_records(40)
+    await source.put(records)
+    log = source.open_log()
+    await log.start(ignore)
+    fetched = await fetch_all(log, 40)
+    assert await log.fetch(0.05) == []
+    await log.stop()
+    await source.close()
+
+    assert sorted(values for place in contents(fetched).values() for values in place) == sorted(
+        record.value for record in records
+    )
+    for place in {logged.place for logged in fetched}:
+        of_place = [logged for logged in fetched if logged.place == place]
+        for before, after in itertools.pairwise(of_place):
+            assert before.offset < before.next_offset <= after.offset
+    for logged in fetched:
+        assert isinstance(logged.record, Record)
+        [original] = [record for record in records if record.value == logged.record.value]
+        assert logged.record.rows == original.rows
+        assert logged.record.crc32c == original.crc32c
+        assert logged.record.table == original.table
+        assert (logged.record.first_ts_ns, logged.record.last_ts_ns) == (original.first_ts_ns, original.last_ts_ns)
+
+
+async def test_a_commit_names_the_next_record_to_read(make_source: Callable[[], Source]) -> None:
+    source = make_source()
+    await source.put(some_records(20))
+    log = source.open_log()
+    await log.start(ignore)
+    fetched = await fetch_all(log, 20)
+    await log.commit({logged.place: logged.next_offset for logged in fetched})
+    await log.stop()
+
+    await source.put(some_records(10, first=20))
+    log = source.open_log()
+    await log.start(ignore)
+    again = await fetch_all(log, 10)
+    assert await log.fetch(0.05) == []
+    await log.stop()
+    await source.close()
+    values = sorted(value for values in contents(again).values() for value in values)
+    assert values == sorted(record.value for record in some_records(10, first=20))
+
+
+async def test_what_was_not_committed_comes_again(make_source: Callable[[], Source]) -> None:
+    """A commit of one place takes nothing from the others, however far it is."""
+    source = make_source()
+    await source.put(some_records(20))
+    log = source.open_log()
+    await log.start(ignore)
+    fetched = await fetch_all(log, 20)
+    committed = fetched[0].place
+    await log.commit({logged.place: logged.next_offset for logged in fetched if logged.place == committed})
+    await log.stop()
+
+    others = [logged for logged in fetched if logged.place != committed]
+    log = source.open_log()
+    await log.start(ignore)
+    again = await fetch_all(log, len(others))
+    await log.stop()
+    await source.close()
+    kept = {place: values for place, values in contents(again).items() if place != committed}
+    assert kept == contents(others)
+
+
+async def test_records_that_come_later_are_fetched(make_source: Callable[[], Source]) -> None:
+    source = make_source()
+    await source.put(some_records(2))
+    log = source.open_log()
+    await log.start(ignore)
+    await fetch_all(log, 2)
+    fetching = asyncio.create_task(fetch_all(log, 3))
+    await asyncio.sleep(0.1)
+    await source.put(some_records(3, first=2))
+    assert len(await fetching) == 3
+    await log.stop()
+    await source.close()
+
+
+async def test_a_journal_knows_how_many_rows_are_stored(tmp_path: Path) -> None:
+    source = JournalSource(tmp_path / "journal")
+    records = some_records(9)
+    await source.put(records)
+    rows = [record.rows for record in records]
+    log = JournalRecordLog(tmp_path / "journal")
+    await log.start(ignore)
+    fetched = await fetch_all(log, 9)
+    assert log.committed_rows_total == 0
+    await log.commit({fetched[0].place: fetched[-1].next_offset})  # of one table: the other's first is at 1
+    assert log.committed_rows_total == rows[0]
+    await log.commit({fetched[1].place: fetched[-1].next_offset})
+    assert log.committed_rows_total == sum(rows)
+    await log.stop()
+    await log.start(ignore)
+    assert log.committed_rows_total == sum(rows)
+    await log.stop()
+    await source.close()
+
+
+@pytest.mark.kafka
+async def test_aborted_records_never_come_and_junk_comes_as_unreadable(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap)
+    [first, second] = [make_table_record(TICKS, 3, seed) for seed in range(2)]
+    await source.put([first])
+    await source.send_aborted(make_table_record(TICKS, 3, seed=9))
+    await source.send_junk()
+    await source.put([second])
+    log = KafkaRecordLog(source.config)
+    await log.start(ignore)
+    fetched = await fetch_all(log, 3)
+    assert [logged.record.value for logged in fetched] == [first.value, b"junk", second.value]
+    assert isinstance(fetched[1].record, UnreadableRecord)
+    assert fetched[1].record.table == "ticks"
+    await log.commit({fetched[-1].place: fetched[-1].next_offset})
+    async with asyncio.timeout(WAIT_S_MAX):
+        while log.lag_rows() > 0:
+            await log.fetch(0.1)
+    await log.stop()
+    await source.close()
+
+
+@pytest.mark.kafka
+async def test_partitions_that_go_to_another_reader_are_announced_first(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap)
+    await source.put(some_records(6))
+    revoked: list[Place] = []
+
+    async def note(places: Collection[Place]) -> None:
+        revoked.extend(places)
+
+    first, second = KafkaRecordLog(source.config), KafkaRecordLog(source.config)
+    await first.start(note)
+    fetched = await fetch_all(first, 6)
+    await first.commit({logged.place: logged.next_offset for logged in fetched})
+    joining = asyncio.create_task(second.start(ignore))
+    async with asyncio.timeout(WAIT_S_MAX):
+        while not joining.done():
+            await first.fetch(0.1)
+    assert {logged.place for logged in fetched} <= set(revoked)
+    await first.commit({fetched[0].place: 0, fetched[-1].place: 0})  # whoever has them: no error
+    await first.stop()
+    await second.stop()
+    await source.close()
+
+
+@pytest.mark.kafka
+async def test_a_topic_that_ends_below_what_was_stored_is_refused(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap)
+    records = [make_table_record(TICKS, 1, seed) for seed in range(3)]
+    await source.put(records)
+    log = KafkaRecordLog(source.config)
+    await log.start(ignore)
+    fetched = await fetch_all(log, 3)
+    await log.commit({fetched[0].place: fetched[-1].next_offset + 1000})
+    await log.stop()
+    log = KafkaRecordLog(source.config)
+    await log.start(ignore)
+    with pytest.raises(RecordLogMismatch, match="was made anew"):
+        await fetch_all(log, 1)
+    await log.stop()
+    await source.close()
