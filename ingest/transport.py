@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Protocol, cast
 
 from ingest.receive_buffer import ReceiveBuffer
 
@@ -31,8 +31,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         self._paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in shape
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer.free()
