@@ -71,6 +71,10 @@ async def until_stored(writer: Writer, rows: int) -> None:
     await until(lambda: sum(writer.stats.stored_rows.values()) >= rows)
 
 
+def is_ready(writer: Writer) -> bool:
+    return writer.stats.ready
+
+
 def committed(tmp_path: Path) -> int:
     reader = JournalReader(tmp_path / "journal", WRITER_READER_NAME)
     position = reader.position
@@ -136,11 +140,11 @@ async def test_a_failing_clickhouse_loses_and_repeats_nothing(
     server.fail_inserts(fault, count=3, code=code)
     journal.append([make_table_record(TICKS, 10, seed=n, first=n * 10) for n in range(3, 9)])
     await until(lambda: writer.stats.clickhouse.trouble is not None)
-    assert not writer.stats.ready
+    assert not is_ready(writer)
     assert committed(tmp_path) == 3, "committed before it was stored"
     assert writer.lag_s(time.time_ns()) > 0
     await until_stored(writer, 90)
-    assert writer.stats.ready
+    assert is_ready(writer)
     await writer.stop(5.0)
     assert committed(tmp_path) == 9
     tokens = Counter(server.tokens())
@@ -156,7 +160,7 @@ async def test_a_clickhouse_that_is_down_is_waited_for(
     writer = make_writer(tmp_path, remote)
     writer.start()
     await until(lambda: "Connection refused" in (writer.stats.clickhouse.trouble or ""))
-    assert not writer.stats.ready
+    assert not is_ready(writer)
     server.start()
     await until_stored(writer, 50)
 
@@ -413,7 +417,7 @@ async def test_a_place_that_cannot_finish_is_let_go_uncommitted(
     await log.revoke([("t", 0)])
     assert log.commits == []
     assert writer.stats.held_rows == 0
-    assert writer.stats.ready
+    assert is_ready(writer)
     await writer.stop(5.0)
     broken.close()
 
