@@ -80,6 +80,11 @@ class HttpServer:
         self._runners: list[web.AppRunner] = []
         self.port = listen.port
 
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{Address(self._listen.host, self.port)}"
+
     async def start(self) -> None:
         """Listen; `port` is then the one in use, also where 0 was asked for.
 

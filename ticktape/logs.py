@@ -6,7 +6,6 @@ that standard output stays what a command was asked for.
 
 from __future__ import annotations
 
-import enum
 import logging
 import sys
 from typing import TextIO
@@ -14,12 +13,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
-
-class LogFormat(enum.StrEnum):
-    """`--log-format`."""
-
-    JSON = "json"
-    CONSOLE = "console"
+from ticktape.options import LogFormat
 
 
 def configure_logs(log_format: LogFormat | None = None, stream: TextIO | None = None) -> None:

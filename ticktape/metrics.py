@@ -85,24 +85,27 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
 class _HopCollector(Collector):
-    """Asks the hops when Prometheus asks us. A metric that no hop of this process has is left out."""
+    """Asks the hops when Prometheus asks us. Every metric is declared, also those that no hop of ours has."""
 
     def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Family]:
-        families: dict[Metrics, Family] = {}
+        families = {metric: _family(metric.value) for metric in Metrics}
+        numbers: dict[tuple[Metrics, tuple[str, ...]], float] = {}
         for metric, labels, value in (*self._read(), _build_info()):
-            family = families.get(metric)
-            if family is None:
-                family = families[metric] = _family(metric.value)
             assert len(labels) == len(metric.value.labels), f"{metric.value.name}: {labels}"
+            family = families[metric]
             if isinstance(value, LatencyHistogram):
                 assert isinstance(family, HistogramMetricFamily)
                 family.add_metric(labels, _buckets(value), value.sum_s)
             else:
-                assert not isinstance(family, HistogramMetricFamily)
-                family.add_metric(labels, value)
+                # Two hops may count the same thing: dead letters of one reason.
+                numbers[metric, labels] = numbers.get((metric, labels), 0.0) + value
+        for (metric, labels), number in numbers.items():
+            family = families[metric]
+            assert not isinstance(family, HistogramMetricFamily)
+            family.add_metric(labels, number)
         yield from families.values()
 
     def describe(self) -> Iterator[Family]:

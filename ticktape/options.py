@@ -11,10 +11,26 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from ticktape.logs import LogFormat, configure_logs
-
 if TYPE_CHECKING:
     from ticktape.settings import Settings
+
+
+class LogFormat(enum.StrEnum):
+    """`--log-format`."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class QueryFormat(enum.StrEnum):
+    """`ticktape query --format`."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    ARROW = "arrow"
+    PARQUET = "parquet"
+
 
 ConfigOption = Annotated[
     Path | None,
@@ -26,16 +42,6 @@ LogFormatOption = Annotated[
 TimeZoneOption = Annotated[
     str | None, typer.Option("--tz", metavar="ZONE", help="Zone in which times are shown; else UTC.")
 ]
-
-
-class QueryFormat(enum.StrEnum):
-    """`ticktape query --format`."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    ARROW = "arrow"
-    PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ def common_options(
     time_zone: str | None = None,
 ) -> Common:
     """Join what stands after a command's name with what stands before it, and set up the log."""
+    from ticktape.logs import configure_logs
+
     before = context.find_object(Common) or Common()
     common = Common(config or before.config, log_format or before.log_format, time_zone or before.time_zone)
     configure_logs(common.log_format)

@@ -9,7 +9,7 @@ from typing import TextIO
 from zoneinfo import ZoneInfo
 
 import orjson
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,7 +37,7 @@ def show_table(answer: bytes, zone: ZoneInfo, stream: TextIO) -> None:
         stream.write(_text(answer))
         return
     console = Console(file=stream, width=None if stream.isatty() else _WIDTH_MAX)
-    table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold", pad_edge=False)
     for name, kind in zip(names, types, strict=True):
         table.add_column(Text(name), justify="right" if _NUMBER.match(kind) else "left", overflow="fold")
     for row in rows:

@@ -1,0 +1,222 @@
+"""`ticktape up`, `ingest` and `sink`: the hops of one process, joined, started, watched and drained."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+import uvloop
+
+from sinks.clickhouse import ClickHouse
+from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
+from sinks.kafka_log import KafkaRecordLog
+from sinks.relay import RELAY_READER_NAME
+from ticktape.gateways import GatewaysHop
+from ticktape.hops import Hop, JournalHop, RelayHop, WriterHop
+from ticktape.http import HttpServer
+from ticktape.metrics import Exposition, Sample
+from ticktape.settings import Settings
+from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores, unserved
+from ticktape.wiring import clickhouse_config, kafka_config, revealed
+
+DRAIN_S_MAX = 5.0
+"""For all hops together, from the signal on; letting go of connections takes up to 4 s more."""
+EXIT_S_MAX = 9.5
+"""From the signal on; then the process ends, whatever hangs. What was not drained is in the journal or in Kafka."""
+assert DRAIN_S_MAX + 4 < EXIT_S_MAX < 10
+
+log = structlog.get_logger(__name__)
+
+
+class Role(enum.StrEnum):
+    """What a daemon runs; the command's name."""
+
+    UP = "up"
+    INGEST = "ingest"
+    SINK = "sink"
+
+
+class Daemon:
+    """The hops that a role needs, and the endpoints that tell of them.
+
+    Attributes
+    ----------
+    hops : in the order in which they start; they stop in reverse, so that each can pass on what it holds
+    """
+
+    def __init__(self, settings: Settings, role: Role) -> None:
+        """Raises TicktapeError for what can be seen to be wrong before anything starts."""
+        refuse_unsupported_stores(settings)
+        if role is not Role.SINK:
+            refuse_unsupported_gateways(settings)
+        self._settings = settings
+        self._role = role
+        self._started_at = datetime.now(UTC)
+        self._stopping = False
+        self.hops: list[Hop] = []
+        self.journal: JournalHop | None = None
+        self.relay: RelayHop | None = None
+        self.writer: WriterHop | None = None
+        self.gateways: GatewaysHop | None = None
+        clickhouse = self._make_hops()
+        http, is_sink = settings.http, role is Role.SINK
+        self.http = HttpServer(
+            self,
+            listen=http.sink_listen if is_sink else http.listen,
+            key="sink_listen" if is_sink else "listen",
+            probes_listen=http.probes_listen,
+            token=revealed(http.token) or "",
+            query=clickhouse.query_async if clickhouse is not None and clickhouse.config.folder is not None else None,
+        )
+        self._exposition = Exposition(self._samples)
+
+    def _make_hops(self) -> ClickHouse | None:
+        """Make the hops of the role; returns the store that the writer writes to, if there is one here."""
+        settings, role = self._settings, self._role
+        kafka = kafka_config(settings)
+        clickhouse = None
+        if role is not Role.SINK:
+            self.journal = JournalHop(settings, (RELAY_READER_NAME if kafka else WRITER_READER_NAME,))
+            self.hops.append(self.journal)
+        if role is not Role.INGEST:
+            clickhouse = ClickHouse(clickhouse_config(settings))
+            path = settings.journal.path
+            self.writer = WriterHop(
+                lambda: KafkaRecordLog(kafka) if kafka else JournalRecordLog(path),
+                clickhouse,
+                journal=self.journal,
+                ends_with_it=role is Role.SINK,
+            )
+            self.hops.append(self.writer)
+        if self.journal is not None:
+            if kafka is not None:
+                self.relay = RelayHop(self.journal, kafka)
+                self.hops.append(self.relay)
+            self.gateways = GatewaysHop(settings, self.journal)
+            self.hops.append(self.gateways)
+        return clickhouse
+
+    async def start(self) -> None:
+        """Listen, then start each hop. Raises TicktapeError; `stop` is called in any case."""
+        await self.http.start()
+        log.info("starting", role=self._role.value, version=version("ticktape"), http=self.http.url)
+        for sentence in unserved(self._settings) if self.gateways else ():
+            log.warning(sentence)
+        for hop in self.hops:
+            await hop.start()
+        log.info("started", role=self._role.value)
+
+    async def wait(self) -> None:
+        """Return never; raises what makes it useless to go on."""
+        watched = [asyncio.ensure_future(hop.wait()) for hop in self.hops]
+        try:
+            await asyncio.gather(*watched)
+        finally:
+            for task in watched:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Drain the hops within `DRAIN_S_MAX`, from the gateways to the store, then stop listening."""
+        self._stopping = True
+        deadline_s = time.monotonic() + DRAIN_S_MAX
+        for hop in reversed(self.hops):
+            try:
+                await hop.stop(max(deadline_s - time.monotonic(), 0.0))
+            except Exception:  # whatever it is, the hops behind it still hold rows that they can pass on
+                log.exception("a hop did not stop as it should", hop=hop.name)
+        await self.http.stop()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Start, go on until `stopping` is set or a hop ends for good, and stop."""
+        try:
+            await _until(stopping, self.start())
+            await _until(stopping, self.wait())
+        finally:
+            log.info("stopping", role=self._role.value)
+            await self.stop()
+            log.info("stopped", role=self._role.value)
+
+    # What the endpoints ask (ticktape.http.Reporter).
+
+    def readiness(self) -> dict[str, Any]:
+        hops = {hop.name: hop.trouble() is None for hop in self.hops}
+        gateways = self.gateways.readiness() if self.gateways else {}
+        ready = not self._stopping and all(hops.values()) and all(gateways.values())
+        return {"ready": ready, "hops": hops, "gateways": gateways}
+
+    def status(self) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        return {
+            "version": version("ticktape"),
+            "role": self._role.value,
+            "worker": self.journal.worker if self.journal else None,
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "uptime_s": round((now - self._started_at).total_seconds(), 1),
+            "ready": self.readiness()["ready"],
+            "hops": {hop.name: {"trouble": hop.trouble(), **hop.status()} for hop in self.hops},
+            "gateways": self.gateways.gateways_status() if self.gateways else {},
+        }
+
+    def metrics(self) -> bytes:
+        return self._exposition.text()
+
+    def _samples(self) -> Iterator[Sample]:
+        for hop in self.hops:
+            yield from hop.samples()
+
+
+def run_daemon(settings: Settings, role: Role) -> None:
+    """Run until SIGTERM or SIGINT. Raises TicktapeError for what makes it useless to go on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run_until_signalled(settings, role))
+
+
+async def _run_until_signalled(settings: Settings, role: Role) -> None:
+    stopping = asyncio.Event()
+    with stop_signals(stopping):
+        await Daemon(settings, role).run(stopping)
+
+
+@contextlib.contextmanager
+def stop_signals(stopping: asyncio.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set `stopping`, and see to it that the process then ends within `EXIT_S_MAX`."""
+    loop = asyncio.get_running_loop()
+    last_resort = threading.Timer(EXIT_S_MAX, os._exit, (0,))
+    last_resort.daemon = True
+
+    def stop() -> None:
+        if not stopping.is_set():
+            stopping.set()
+            last_resort.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _until(stopping: asyncio.Event, work: Any) -> None:
+    """Await `work`, but no longer than until `stopping` is set; then it is cancelled."""
+    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        for each in (task, stopped):
+            each.cancel()
+        await asyncio.wait([task, stopped])

@@ -1,0 +1,120 @@
+"""The first hop: the gateways of this worker and the pipeline that takes their ticks to the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+
+from codec.clock import MarketClock
+from codec.tables import TICKS
+from codec.warm import warm
+from ingest.gateway import OpenDGateway
+from ingest.pipeline import TickPipeline
+from sinks.threads import Threads
+from ticktape.hops import JournalHop, quantiles
+from ticktape.metrics import Metrics, Sample
+from ticktape.settings import Settings
+from ticktape.window_store import JournalWindowStore
+from ticktape.wiring import gateway_configs, partition_count
+
+log = structlog.get_logger(__name__)
+
+
+class GatewaysHop:
+    """Every gateway of this worker."""
+
+    name = "gateways"
+
+    def __init__(self, settings: Settings, journal: JournalHop) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._pipeline: TickPipeline | None = None
+        self._gateways: list[OpenDGateway] = []
+        self._preparing = Threads(1, "prepare")  # may be left behind when the process ends first
+
+    async def start(self) -> None:
+        journal = self._journal.journal
+        clock = await self._preparing.run(_prepare)
+        pipeline = TickPipeline(
+            journal.append,
+            partition_count=partition_count(self._settings),
+            windows=JournalWindowStore(journal),
+        )
+        configs = gateway_configs(self._settings, journal.worker)
+        if not configs:
+            log.warning("no gateway is for this worker: it waits, and receives nothing", worker=journal.worker)
+        self._gateways = [OpenDGateway(config, pipeline, clock) for config in configs]
+        await pipeline.start()
+        self._pipeline = pipeline
+        for gateway in self._gateways:
+            await gateway.start()
+
+    async def stop(self, drain_s: float) -> None:
+        for gateway in self._gateways:
+            await gateway.stop()
+        if self._pipeline is not None:
+            await self._pipeline.stop(drain_s)
+
+    async def wait(self) -> None:
+        """Return never: a gateway tries again for ever."""
+        await asyncio.Event().wait()
+
+    def trouble(self) -> str | None:
+        if self._pipeline is None:
+            return "starting"
+        if self._pipeline.stats.journal_full_since_ns is not None:
+            return "the journal takes nothing: nothing is read from the gateways"
+        return None
+
+    def readiness(self) -> dict[str, bool]:
+        """Whether each gateway streams what it was asked for."""
+        return {gateway.config.name: gateway.ready for gateway in self._gateways}
+
+    def gateways_status(self) -> dict[str, dict[str, object]]:
+        """What each gateway says of itself."""
+        return {gateway.config.name: gateway.status() for gateway in self._gateways}
+
+    def status(self) -> dict[str, Any]:
+        if self._pipeline is None:
+            return {}
+        stats = self._pipeline.stats
+        return {
+            "received": stats.received_rows,
+            "repeats": stats.repeat_rows,
+            "conflicts": stats.conflicts,
+            "rows": dict(stats.journaled_rows),
+            "latency_s": quantiles(stats.journal_latency),
+        }
+
+    def samples(self) -> Iterator[Sample]:
+        if self._pipeline is None:
+            return
+        stats = self._pipeline.stats
+        yield Metrics.ROWS, ("received", TICKS.name), stats.received_rows
+        yield Metrics.ROWS, ("repeat", TICKS.name), stats.repeat_rows
+        for table, rows in tuple(stats.journaled_rows.items()):
+            yield Metrics.ROWS, ("journaled", table), rows
+        yield Metrics.LATENCY, ("journal",), stats.journal_latency
+        gaps: Counter[str] = Counter()
+        for gateway in self._gateways:
+            name = gateway.config.name
+            yield Metrics.GATEWAY_UP, (name,), float(gateway.up)
+            for (call, outcome), count in tuple(gateway.stats.requests.items()):
+                yield Metrics.REQUESTS, (name, call, outcome), count
+            for (feed, reason), count in tuple(gateway.stats.dead_letters.items()):
+                yield Metrics.DEAD_LETTERS, (feed, reason), count
+            gaps.update({"open": gateway.ledger.open_gaps, **gateway.ledger.counts})
+        for state, count in gaps.items():
+            yield Metrics.GAPS, (state,), count
+
+
+def _prepare() -> MarketClock:
+    """What takes seconds and must not hold up the loop: compiling kernels, reading the calendar."""
+    from ingest.calendar import us_days  # pandas: a second that commands without gateways need not spend
+
+    warm()
+    return MarketClock(us_days())

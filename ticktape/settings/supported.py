@@ -1,0 +1,70 @@
+"""What this version does not run yet, said before anything starts rather than silently left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ticktape.settings.model import OpenDSettings, Settings
+from ticktape.settings.problems import BadSettings
+
+_NOT_YET = "is not in this version yet"
+_FEEDS = ("ticks",)
+
+
+def refuse_unsupported_gateways(settings: Settings) -> None:
+    """Raise BadSettings when a gateway or subscription asks for what could not work.
+
+    For the commands that run gateways; others read the same file and need not care.
+    """
+    problems = list(_unsupported(settings))
+    if problems:
+        raise BadSettings(problems)
+
+
+def _unsupported(settings: Settings) -> Iterator[str]:
+    if not settings.gateway:
+        yield "there is no [[gateway]]: nothing would be received"
+    for gateway in settings.gateway:
+        where = f"gateway {gateway.name}:"
+        if not isinstance(gateway, OpenDSettings):
+            yield f"{where} kind {getattr(gateway, 'kind', '')!r} {_NOT_YET}; it runs 'opend'"
+            continue
+        if not gateway.url.startswith("tcp://"):
+            yield f'{where} OpenD\'s WebSocket port {_NOT_YET}: give its TCP port, url = "tcp://host:11111"'
+        if gateway.body_format != "protobuf":
+            yield f'{where} body_format "{gateway.body_format}" {_NOT_YET}: set "protobuf"'
+        if gateway.rsa_key_file is not None:
+            yield f"{where} encryption (rsa_key_file) {_NOT_YET}: use an OpenD without, on this machine or by a tunnel"
+    for index, subscription in enumerate(settings.subscription, start=1):
+        if subscription.mode != "push":
+            yield f'subscription number {index}: mode "{subscription.mode}" {_NOT_YET}: set "push"'
+    for gateway in settings.gateway:
+        sessions = {each.session for each in settings.subscription if each.gateway == gateway.name}
+        if len(sessions) > 1:
+            asked = ", ".join(sorted(sessions))
+            yield f"gateway {gateway.name}: its subscriptions ask for sessions {asked}; only one a gateway works yet"
+
+
+def refuse_unsupported_stores(settings: Settings) -> None:
+    """Raise BadSettings when Kafka or ClickHouse are asked for what could not work."""
+    problems = []
+    if settings.kafka is not None and settings.kafka.row_twins:
+        problems.append(f"[kafka] row_twins {_NOT_YET}: leave it empty")
+    if settings.clickhouse.cluster is not None:
+        problems.append(f"[clickhouse] cluster {_NOT_YET}: leave it out")
+    if problems:
+        raise BadSettings(problems)
+
+
+def unserved(settings: Settings) -> list[str]:
+    """What is accepted and has no effect, a sentence each, for the log of whoever runs the gateways."""
+    sentences = []
+    for index, subscription in enumerate(settings.subscription, start=1):
+        idle = [feed for feed in subscription.feeds if feed not in _FEEDS]
+        if idle:
+            sentences.append(
+                f"subscription number {index}: feeds {', '.join(idle)}: not in this version yet, not polled"
+            )
+    if settings.schedule.model_fields_set:
+        sentences.append("[schedule]: nothing is polled in this version yet, so it has no effect")
+    return sentences
