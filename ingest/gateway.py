@@ -244,7 +244,7 @@ class OpenDGateway:
                 }
             ],
         )
-        if letter.whole_frame and self._connection is not None and self._connection.ready:
+        if letter.loses_ticks and self._connection is not None and self._connection.ready:
             self._fill_after_decode_error(self._connection)
 
     def _fill_after_decode_error(self, connection: OpenDConnection) -> None:
