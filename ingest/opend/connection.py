@@ -129,12 +129,15 @@ class OpenDConnection:
         self._pipeline.gathered(self._lane)
         if received.needs_room:
             self._transport.pause()
+            self._session.hold(time.monotonic_ns())
             self._pipeline.when_room(self._go_on)
         self._after()
 
     def _go_on(self) -> None:
         """The lane has room again. What still waits came with the last read, and has its time."""
         if not self._over.done():
+            assert self._session is not None
+            self._session.resume(time.monotonic_ns())
             self._transport.resume()
             self._read()
 

@@ -148,6 +148,7 @@ class OpenDSession:
         self._heard_ns = now_ns
         self._keep_alive_ns: int | None = None
         self._keep_alive_due_ns = 0
+        self._held_ns: int | None = None
         self._serial = 0
         self._pending: dict[int, _Pending] = {}
         self._outgoing: list[bytes] = []
@@ -185,16 +186,41 @@ class OpenDSession:
         """When `tick` must next be called, or None when there is nothing to wait for."""
         if self.state is State.CLOSED:
             return None
-        deadlines = [pending.deadline_ns for pending in self._pending.values()]
-        deadlines.append(self._heard_ns + SILENCE_NS_MAX)
+        deadlines = []
+        if self._held_ns is None:
+            deadlines = [pending.deadline_ns for pending in self._pending.values()]
+            deadlines.append(self._heard_ns + SILENCE_NS_MAX)
         if self._keep_alive_ns is not None:
             deadlines.append(self._keep_alive_due_ns)
-        return min(deadlines)
+        return min(deadlines, default=None)
 
     def tick(self, now_ns: int, unix_s: int) -> list[Event]:
         """Do what is due: KeepAlive, time-outs, the silence watchdog. `unix_s` goes into KeepAlive."""
         if self.state is State.CLOSED:
             return []
+        events = self._late(now_ns) if self._held_ns is None else []
+        if self._keep_alive_ns is not None and self.state is State.READY and now_ns >= self._keep_alive_due_ns:
+            c2s = keep_alive_pb2.KeepAliveC2S(time=unix_s)
+            self._send(ProtoId.KEEP_ALIVE, keep_alive_pb2.KeepAliveRequest(c2s=c2s), now_ns)
+            self._keep_alive_due_ns = now_ns + self._keep_alive_ns
+        return events
+
+    def hold(self, now_ns: int) -> None:
+        """Nothing will be read until `resume`, by our own choice: no answer is late, no silence counts."""
+        self._held_ns = now_ns
+
+    def resume(self, now_ns: int) -> None:
+        """Undo `hold`: what waited then has as long to come as it had left."""
+        assert self._held_ns is not None
+        held_ns, self._held_ns = now_ns - self._held_ns, None
+        self._heard_ns += held_ns
+        self._pending = {
+            serial: _Pending(pending.proto_id, pending.deadline_ns + held_ns)
+            for serial, pending in self._pending.items()
+        }
+
+    def _late(self, now_ns: int) -> list[Event]:
+        """The end of a silent session, or the requests that get no answer any more."""
         if now_ns - self._heard_ns >= SILENCE_NS_MAX:
             silent_s = (now_ns - self._heard_ns) / 1e9
             return self._close(Signal.SILENT, f"nothing came for {silent_s:.0f} s")
@@ -206,10 +232,6 @@ class OpenDSession:
                 return self._close(Signal.REFUSED, f"InitConnect was {_NO_ANSWER}")
             if proto_id is not ProtoId.KEEP_ALIVE:
                 events.append(Failed(serial, proto_id, 0, 0, _NO_ANSWER, timed_out=True))
-        if self._keep_alive_ns is not None and now_ns >= self._keep_alive_due_ns:
-            c2s = keep_alive_pb2.KeepAliveC2S(time=unix_s)
-            self._send(ProtoId.KEEP_ALIVE, keep_alive_pb2.KeepAliveRequest(c2s=c2s), now_ns)
-            self._keep_alive_due_ns = now_ns + self._keep_alive_ns
         return events
 
     def end(self, reason: str) -> list[Event]:
