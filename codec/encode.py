@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from codec.arrow import arrow_schema, arrow_type, batch_of_rows, enum_words, ipc_stream
 from codec.columns import BLOCK_ROWS, DELIVERY_CODE, NULL_TIME, SYMBOL_ID, TickBuffer
+from codec.conditions import CONDITION_CHARACTERS, ConditionTable
 from codec.kernel import kernel
 from codec.partition import partition_of
 from codec.records import Record, RecordKind
@@ -25,7 +26,6 @@ from codec.tables import DELIVERY, TICKS, EnumKind, Kind, Table
 
 _PULL = DELIVERY.code("pull")
 _KINDS = 2  # live and backfill rows never share a record
-_CONDITIONS = 128
 
 assert (RecordKind.LIVE, RecordKind.BACKFILL) == (0, 1)
 
@@ -96,19 +96,29 @@ def _enum_positions(kind: EnumKind) -> NDArray[np.int8]:
     return positions
 
 
+def _condition_words(conditions: ConditionTable | None) -> pa.StringArray:
+    """The word of each condition id."""
+    longer = conditions.names() if conditions is not None else []
+    return pa.array(["", *map(chr, range(1, CONDITION_CHARACTERS)), *longer], pa.utf8())
+
+
 class TickEncoder:
     """Encodes the ticks of one source.
 
     `gateways` are the names that the buffer's gateway ids stand for; it may grow at its end.
+    `conditions` keeps the words of condition ids that are no character, where the source has such.
     """
 
-    def __init__(self, source: str, symbols: SymbolTable, gateways: Sequence[str]) -> None:
+    def __init__(
+        self, source: str, symbols: SymbolTable, gateways: Sequence[str], conditions: ConditionTable | None = None
+    ) -> None:
         self._source = pa.array([source], pa.utf8())
         self._symbols = symbols
         self._gateways = gateways
         self._names = pa.array([], pa.utf8())
         self._numbers: NDArray[np.int32] = np.full(SYMBOLS_MAX, -1, np.int32)
-        self._condition_words = pa.array(["", *map(chr, range(1, _CONDITIONS))], pa.utf8())
+        self._conditions = conditions
+        self._condition_words = _condition_words(conditions)
         self._positions = {c.name: _enum_positions(c.kind) for c in TICKS if isinstance(c.kind, EnumKind)}
 
     def encode(
@@ -133,8 +143,10 @@ class TickEncoder:
         if len(self._names) < len(self._symbols.names):
             self._names = pa.array(self._symbols.names, pa.utf8())
 
-        columns = {name: getattr(ticks, block)[row].take(order) for name, (block, row) in BLOCK_ROWS.items()}
-        columns["ordinal"] = ordinals.take(order)
+        columns = {
+            name: ordinals.take(order) if name == "ordinal" else getattr(ticks, block)[row].take(order)
+            for name, (block, row) in BLOCK_ROWS.items()
+        }
         fixed = {name: self._array(name, values) for name, values in columns.items() if name != "symbol"}
         fixed["source"] = pa.DictionaryArray.from_arrays(np.zeros(fresh_rows, np.int32), self._source)
 
@@ -177,9 +189,12 @@ class TickEncoder:
         if isinstance(kind, EnumKind):
             return pa.DictionaryArray.from_arrays(self._positions[name][values], enum_words(kind))
         if name == "condition":
-            present = np.flatnonzero(np.bincount(values, minlength=_CONDITIONS))
-            numbers = np.zeros(_CONDITIONS, np.int32)
+            counts = np.bincount(values)
+            present = np.flatnonzero(counts)
+            numbers = np.zeros(len(counts), np.int32)
             numbers[present] = np.arange(len(present))
+            if len(counts) > len(self._condition_words):
+                self._condition_words = _condition_words(self._conditions)
             words = self._condition_words.take(present)
             return pa.DictionaryArray.from_arrays(numbers[values], words)
         if name == "gateway":

@@ -129,7 +129,9 @@ class Lane:
         self.latest_ts_us[ticks.narrow[SYMBOL_ID].take(fresh)] = ticks.wide[TS_EVENT_US].take(fresh)
 
     def _log_conflicts(self, ticks: TickBuffer, verdict: Verdict) -> None:
-        conflicting = ticks.narrow[SYMBOL_ID, : ticks.rows][verdict.fresh & (verdict.ordinals > 0)]
+        conflicting = ticks.narrow[SYMBOL_ID, : ticks.rows][
+            verdict.fresh & (verdict.ordinals > ticks.column("ordinal"))
+        ]
         for symbol_id in set(np.unique(conflicting).tolist()) - self._conflicts_logged:
             self._conflicts_logged.add(symbol_id)
             log.warning(
