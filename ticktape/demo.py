@@ -26,6 +26,7 @@ from ticktape.daemon import Daemon, Role, stop_signals
 from ticktape.demo_market import MarketTruth, SimulatedMarket
 from ticktape.demo_screen import Figures, Screen, figures_table, latency_text
 from ticktape.exits import Exit
+from ticktape.logs import OUR_PACKAGES
 from ticktape.settings import BadSettings, Settings, load_settings
 from ticktape.simulate.checksum import CHECKSUM_SQL
 from ticktape.simulate.symbols import list_symbols
@@ -67,7 +68,7 @@ def run_demo(options: DemoOptions) -> Exit:
         It came to no comparison.
     """
     # The figures say it all; a warning would tear them.
-    for ours in ("ingest", "sinks", "ticktape"):
+    for ours in OUR_PACKAGES:
         logging.getLogger(ours).setLevel(logging.ERROR)
     folder = _fresh_folder(FOLDER.absolute())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
