@@ -112,7 +112,7 @@ class OpenDConnection:
         self.close(reason)
 
     def _read(self) -> None:
-        """Decode what waits in the buffer; with the lane full, stop reading until it has room."""
+        """Decode what waits in the buffer; with lane or pipeline full, stop reading until there is room."""
         assert self._session is not None
         buffer = self._buffer
         received = self._session.receive(
@@ -127,7 +127,7 @@ class OpenDConnection:
         for event in received.events:
             self._handle(event)
         self._pipeline.gathered(self._lane)
-        if received.needs_room:
+        if received.needs_room or self._pipeline.rows_full:
             self._transport.pause()
             self._session.hold(time.monotonic_ns())
             self._pipeline.when_room(self._go_on)
