@@ -16,7 +16,6 @@ from structlog.typing import Processor
 
 from ticktape.options import LogFormat
 
-
 OUR_PACKAGES = ("codec", "ingest", "sinks", "ticktape")
 
 _REPEAT_S = 60.0
@@ -57,6 +56,7 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(libraries)
+    logging.getLogger("urllib3").setLevel(max(libraries, logging.ERROR))  # what it warns of, it also raises
     for ours in OUR_PACKAGES:
         logging.getLogger(ours).setLevel(logging.INFO)
     structlog.configure(
