@@ -77,7 +77,7 @@ def test_each_market_has_its_own_prefix() -> None:
 def intern(table: SymbolTable, market: int, code: bytes, behind: bytes = b"\xff") -> int:
     """By the kernel, with other bytes behind the code."""
     source = np.frombuffer(bytearray(code + behind * PAD_BYTES), np.uint8)
-    return int(call_intern(source, 0, len(code), np.int64(market), table.slots, table.entries, table.arena, table.used))
+    return int(call_intern(source, 0, len(code), market, table.slots, table.entries, table.arena, table.used))
 
 
 @examples(200)
