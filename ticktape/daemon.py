@@ -27,6 +27,7 @@ from ticktape.http import HttpServer
 from ticktape.metrics import Exposition, Sample
 from ticktape.settings import Settings
 from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores, unserved
+from ticktape.window_store import WINDOWS_READER_NAME
 from ticktape.wiring import clickhouse_config, kafka_config, revealed
 
 DRAIN_S_MAX = 5.0
@@ -87,7 +88,8 @@ class Daemon:
         settings, role = self._settings, self._role
         kafka = kafka_config(settings)
         if role is not Role.SINK:
-            self.journal = JournalHop(settings, (RELAY_READER_NAME if kafka else WRITER_READER_NAME,))
+            next_hop = RELAY_READER_NAME if kafka else WRITER_READER_NAME
+            self.journal = JournalHop(settings, (next_hop, WINDOWS_READER_NAME))
             self.hops.append(self.journal)
         if self.clickhouse is not None:
             path = settings.journal.path

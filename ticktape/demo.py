@@ -23,9 +23,10 @@ from rich.console import Console
 from codec.errors import TicktapeError
 from sinks.folder_lock import FolderLock
 from ticktape.daemon import Daemon, Role, stop_signals
-from ticktape.demo_market import MarketTruth, SimulatedMarket
+from ticktape.demo_market import MarketFailed, MarketTruth, SimulatedMarket
 from ticktape.demo_screen import Figures, Screen, figures_table, latency_text
 from ticktape.exits import Exit
+from ticktape.logs import OUR_PACKAGES
 from ticktape.settings import BadSettings, Settings, load_settings
 from ticktape.simulate.checksum import CHECKSUM_SQL
 from ticktape.simulate.symbols import list_symbols
@@ -67,7 +68,7 @@ def run_demo(options: DemoOptions) -> Exit:
         It came to no comparison.
     """
     # The figures say it all; a warning would tear them.
-    for ours in ("ingest", "sinks", "ticktape"):
+    for ours in OUR_PACKAGES:
         logging.getLogger(ours).setLevel(logging.ERROR)
     folder = _fresh_folder(FOLDER.absolute())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -97,22 +98,30 @@ class _Demo:
     async def run(self) -> Exit:
         with stop_signals(self._stopping):
             self._say("starting a simulated OpenD: a seeded market behind a real TCP port …")
-            market = await SimulatedMarket.start(
-                symbols=self._options.symbols, rate=self._options.rate, log=self._folder / "simulator.log"
-            )
+            try:
+                market = await SimulatedMarket.start(
+                    symbols=self._options.symbols, rate=self._options.rate, log=self._folder / "simulator.log"
+                )
+            except MarketFailed:
+                if self._stopping.is_set():
+                    return Exit.DONE  # Ctrl-C reaches both of us
+                raise
             daemon = Daemon(self._write_settings(market, http_port=0), Role.UP)
             try:
-                self._say("starting gateway, journal and embedded ClickHouse …")
-                await daemon.start()
-                self._write_settings(market, http_port=daemon.http.port)
-                await self._until_subscribed(daemon)
-                self._say(
-                    f"{self._options.symbols} symbols subscribed; status, metrics: {daemon.http.url}/status, /metrics"
-                )
-                return await self._watch(daemon, market)
+                return await self._run_daemon(daemon, market)
             finally:
                 await market.kill()
                 await daemon.stop()
+
+    async def _run_daemon(self, daemon: Daemon, market: SimulatedMarket) -> Exit:
+        self._say("starting gateway, journal and embedded ClickHouse …")
+        await daemon.start()
+        self._write_settings(market, http_port=daemon.http.port)
+        await self._until_subscribed(daemon)
+        self._say(
+            f"{self._options.symbols} symbols subscribed; status and metrics at {daemon.http.url}/status, /metrics"
+        )
+        return await self._watch(daemon, market)
 
     def _write_settings(self, market: SimulatedMarket, *, http_port: int) -> Settings:
         """The demo's own configuration, also for the commands that are tried afterwards."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -63,8 +62,9 @@ class GatewaysHop:
             await self._pipeline.stop(drain_s)
 
     async def wait(self) -> None:
-        """Return never: a gateway tries again for ever."""
-        await asyncio.Event().wait()
+        """A gateway tries again for ever; raises what keeps the pipeline from storing."""
+        assert self._pipeline is not None, "started before it is waited for"
+        await self._pipeline.wait()
 
     def trouble(self) -> str | None:
         if self._pipeline is None:
@@ -102,6 +102,9 @@ class GatewaysHop:
         for table, rows in tuple(stats.journaled_rows.items()):
             yield Metrics.ROWS, ("journaled", table), rows
         yield Metrics.LATENCY, ("journal",), stats.journal_latency
+        # The pipeline counts them for all gateways together: with several, no one of them is to blame.
+        names = ",".join(gateway.config.name for gateway in self._gateways)
+        yield Metrics.SEQUENCE_CONFLICTS, (names,), stats.conflicts
         gaps: Counter[str] = Counter()
         for gateway in self._gateways:
             name = gateway.config.name

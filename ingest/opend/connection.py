@@ -84,7 +84,7 @@ class OpenDConnection:
             await loop.create_connection(lambda: self._transport, host, port)
         try:
             self._session = OpenDSession(self._decoder, now_ns=time.monotonic_ns())
-            self._after()
+            self._read()
             return await self._over
         finally:
             self.close("closed by us")
@@ -106,13 +106,14 @@ class OpenDConnection:
 
     def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
         self._recv_ns = recv_ns
-        self._read()
+        if self._session is not None:  # uvloop may read before `run` goes on, which then reads
+            self._read()
 
     def ended(self, reason: str) -> None:
         self.close(reason)
 
     def _read(self) -> None:
-        """Decode what waits in the buffer; with the lane full, stop reading until it has room."""
+        """Decode what waits in the buffer; with lane or pipeline full, stop reading until there is room."""
         assert self._session is not None
         buffer = self._buffer
         received = self._session.receive(
@@ -127,7 +128,7 @@ class OpenDConnection:
         for event in received.events:
             self._handle(event)
         self._pipeline.gathered(self._lane)
-        if received.needs_room:
+        if received.needs_room or self._pipeline.rows_full:
             self._transport.pause()
             self._session.hold(time.monotonic_ns())
             self._pipeline.when_room(self._go_on)
