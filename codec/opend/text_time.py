@@ -187,7 +187,7 @@ def place_in_time(
     Parameters
     ----------
     time_at, time_bytes : span of the text in `source`
-    reads_text : False to go by the timestamp alone; `market` must then not be one whose text counts
+    reads_text : False to go by the timestamp alone
     stamp : unix seconds; 0.0 stands for none
     market : number that the clock knows, or -1: UTC days
     counters : (COUNTERS,) int64, added to where text and timestamp differ by over 1 s
@@ -231,3 +231,25 @@ def place_in_time(
         if event_us < minute_us or event_us >= minute_us + 60 * SECOND_US:
             trade_day, session = day_and_session_at(event_us, market, markets, changes, cached_changes, us_days)
     return NO_REASON, event_us, trade_day, session
+
+
+@kernel
+def call_place_in_time(
+    source: NDArray[np.uint8],
+    time_at: int,
+    time_bytes: int,
+    reads_text: bool,
+    stamp: float,
+    market: int,
+    counters: NDArray[np.int64],
+    markets: NDArray[np.int32],
+    changes: NDArray[np.int64],
+    cached_changes: NDArray[np.int64],
+    us_days: NDArray[np.int32],
+    minutes: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """`place_in_time` by a call, for what comes one at a time."""
+    return place_in_time(
+        source, time_at, time_bytes, reads_text, stamp, market, counters, markets, changes, cached_changes,
+        us_days, minutes,
+    )  # fmt: skip
