@@ -111,8 +111,11 @@ def parse_symbol(text: str) -> tuple[int, str]:
 
 def _market_number(word: str) -> int | None:
     """The market that `word` names: a listed prefix, or `MARKET<n>` as `symbol_name` writes the others."""
-    unlisted = re.fullmatch(r"MARKET(\d{1,9})", word)
-    return int(unlisted[1]) if unlisted else _MARKET_NUMBERS.get(word.upper())
+    unlisted = re.fullmatch("MARKET(-?[0-9]{1,10})", word)
+    if unlisted is None:
+        return _MARKET_NUMBERS.get(word.upper())
+    number = int(unlisted[1])
+    return number if -(2**31) <= number < 2**31 else None  # an int32 on the wire
 
 
 def normalize_symbol(text: str) -> str:

@@ -65,7 +65,7 @@ def intern(
     """
     if code_bytes < 1 or code_bytes > CODE_BYTES_MAX:
         return BAD_CODE
-    digest = np.uint64(market) + np.uint64(code_bytes << 32)
+    digest = np.uint64(np.int64(market)) + np.uint64(code_bytes << 32)
     at, left = code_at, code_bytes
     while left > 0:
         word = load_u64(source, at)

@@ -13,6 +13,7 @@ Rule 2: two sequences are the same only when they are equal, whatever their hash
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,6 +260,7 @@ class SequenceWindow:
 
     def export(self) -> bytes:
         """The whole state, for `restore` in another process."""
+        self._make_room()
         _, sequences, checks, ordinals, _, marked = self._arrays
         names: list[str] = []
         counts: list[int] = []
@@ -294,8 +296,12 @@ class SequenceWindow:
         ValueError
             These are not the bytes of an export.
         """
-        with np.load(io.BytesIO(exported), allow_pickle=False) as state:
-            ids = [self._table.id_of(*parse_symbol(name)) for name in state["names"].tolist()]
-            symbol_ids = np.repeat(np.array(ids, np.int32), state["counts"])
-            fresh = np.ones(len(symbol_ids), np.bool_)
-            self._mark(symbol_ids, state["sequences"], state["checks"], state["ordinals"], fresh)
+        try:
+            with np.load(io.BytesIO(exported), allow_pickle=False) as state:
+                names, counts = state["names"].tolist(), state["counts"]
+                sequences, checks, ordinals = state["sequences"], state["checks"], state["ordinals"]
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"these {len(exported)} bytes are no export of a window: {error}") from error
+        ids = [self._table.id_of(*parse_symbol(name)) for name in names]
+        symbol_ids = np.repeat(np.array(ids, np.int32), counts)
+        self._mark(symbol_ids, sequences, checks, ordinals, np.ones(len(symbol_ids), np.bool_))

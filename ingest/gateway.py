@@ -6,7 +6,9 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -16,7 +18,7 @@ from codec.opend.decoder import OpenDDecoder
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
 from codec.tables import DEAD_LETTERS, GAPS
 from ingest.backoff import Backoff
-from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, LossLedger, PullOutcome
+from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, Gap, LossLedger, PullOutcome
 from ingest.opend.connection import OpenDConnection
 from ingest.opend.events import DeadLetter, Failed, Notified, Pulled, Ready
 from ingest.opend.subscriber import Security
@@ -210,10 +212,12 @@ class OpenDGateway:
         )
 
     def pulled(self, security: Security, pulled: Pulled) -> None:
-        self.lane.mark_pull(symbol_name(*security), pulled.first_row, pulled.rows, self._settle)
+        symbol = symbol_name(*security)
+        settle = partial(self._settle, self.ledger.take(symbol))
+        self.lane.mark_pull(symbol, pulled.first_row, pulled.rows, settle)
 
-    def _settle(self, outcome: PullOutcome) -> None:
-        rows = self.ledger.settle(outcome, time.time_ns())
+    def _settle(self, gaps: Sequence[Gap], outcome: PullOutcome) -> None:
+        rows = self.ledger.settle(outcome, gaps, time.time_ns())
         for row in rows:
             if row["state"] == "lost":
                 self._log.error(
@@ -244,7 +248,7 @@ class OpenDGateway:
                 }
             ],
         )
-        if letter.whole_frame and self._connection is not None and self._connection.ready:
+        if letter.loses_ticks and self._connection is not None and self._connection.ready:
             self._fill_after_decode_error(self._connection)
 
     def _fill_after_decode_error(self, connection: OpenDConnection) -> None:

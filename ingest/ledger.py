@@ -8,7 +8,7 @@ more can be asked. Pure: rows come out, time goes in.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 CAUSE_RECONNECT = "reconnect"
@@ -84,11 +84,12 @@ class LossLedger:
         self._source = source
         self._gateway = gateway
         self._open: dict[str, dict[str, Gap]] = {}
+        self._ending = 0
         self.counts: dict[str, int] = {"filled": 0, "lost": 0}
 
     @property
     def open_gaps(self) -> int:
-        return sum(map(len, self._open.values()))
+        return sum(map(len, self._open.values())) + self._ending
 
     def open(
         self, symbol: str, cause: str, *, from_sequence: int | None, from_ts: int | None, now_ns: int
@@ -105,11 +106,21 @@ class LossLedger:
         causes[cause] = gap
         return [] if cause == CAUSE_RECONNECT else [gap.row()]
 
-    def settle(self, outcome: PullOutcome, now_ns: int) -> list[dict[str, object]]:
-        """A pull of a symbol came in: the rows that end its holes."""
+    def take(self, symbol: str) -> list[Gap]:
+        """The reply to a pull of `symbol` has come: the holes to `settle` once its rows are journaled.
+
+        A hole that opens from now on is not among them: this reply knows nothing of it.
+        """
+        gaps = list(self._open.pop(symbol, {}).values())
+        self._ending += len(gaps)
+        return gaps
+
+    def settle(self, outcome: PullOutcome, gaps: Sequence[Gap], now_ns: int) -> list[dict[str, object]]:
+        """The rows that end `gaps`, which `take` gave."""
+        self._ending -= len(gaps)
         rows = []
         filled = outcome.fresh_rows
-        for gap in self._open.pop(outcome.symbol, {}).values():
+        for gap in gaps:
             reached_back = gap.from_sequence is None or (
                 outcome.first_sequence is not None and outcome.first_sequence <= gap.from_sequence
             )
@@ -130,7 +141,3 @@ class LossLedger:
             self.counts[settled.state] += 1
             rows.append(settled.row())
         return rows
-
-    def symbols(self) -> Iterable[str]:
-        """Symbols with an open hole."""
-        return list(self._open)

@@ -27,7 +27,7 @@ from codec.columns import SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS, TickBuff
 from codec.encode import TickEncoder, encode_rows
 from codec.errors import TicktapeError
 from codec.histogram import LatencyHistogram
-from codec.records import Record
+from codec.records import RECORD_BYTES_MAX, Record
 from codec.symbols import SYMBOLS_MAX, SymbolTable
 from codec.tables import GAPS, TABLE_BY_NAME, TICKS
 from codec.window import SequenceWindow, Verdict
@@ -40,6 +40,11 @@ LINGER_S = 0.05
 """How long rows are gathered before they are stored: a record costs 4 kB beside its rows."""
 FLUSH_ROWS = 1 << 14
 """Enough rows to store at once."""
+RECORD_ROWS_MAX = 512
+"""Rows of a small table in one record: a dead letter holds 4 KiB of payload, and some words."""
+assert RECORD_ROWS_MAX * (8 << 10) < RECORD_BYTES_MAX
+WAITING_ROWS_MAX = 1 << 13
+"""Rows of small tables that may wait before reading stops."""
 SNAPSHOT_EVERY_S = 30.0
 _RETRY_S = 0.2
 
@@ -88,7 +93,7 @@ class Lane:
         self.gateways: list[str] = []
         self.ticks = TickBuffer()
         self.latest_ts_us: NDArray[np.int64] = np.zeros(SYMBOLS_MAX, np.int64)
-        """(SYMBOLS_MAX,) ts_event of the last journaled row of each symbol, 0 for none."""
+        """(SYMBOLS_MAX,) greatest ts_event journaled of each symbol, 0 for none."""
         self._encoder = TickEncoder(source, self.symbols, self.gateways)
         self._spare = TickBuffer()
         self._pulls: list[_PullMark] = []
@@ -126,7 +131,11 @@ class Lane:
         """The fresh rows of `ticks` are durable: remember their keys."""
         self.window.mark(ticks, verdict)
         fresh = np.flatnonzero(verdict.fresh)
-        self.latest_ts_us[ticks.narrow[SYMBOL_ID].take(fresh)] = ticks.wide[TS_EVENT_US].take(fresh)
+        self.journaled(ticks.narrow[SYMBOL_ID].take(fresh), ticks.wide[TS_EVENT_US].take(fresh))
+
+    def journaled(self, symbol_ids: NDArray[np.int32], ts_event_us: NDArray[np.int64]) -> None:
+        """Rows of these symbols and times, (n,) each, are durable. A pull brings older ones after newer ones."""
+        np.maximum.at(self.latest_ts_us, symbol_ids, ts_event_us)
 
     def _log_conflicts(self, ticks: TickBuffer, verdict: Verdict) -> None:
         conflicting = ticks.narrow[SYMBOL_ID, : ticks.rows][verdict.fresh & (verdict.ordinals > 0)]
@@ -179,16 +188,23 @@ class TickPipeline:
         self._snapshot_due_s = time.monotonic() + SNAPSHOT_EVERY_S
         self._task = asyncio.create_task(self._run(), name="pipeline")
 
+    async def wait(self) -> None:
+        """Return once stopped; raises what made it impossible to go on storing."""
+        assert self._task is not None, "started before it is waited for"
+        await asyncio.shield(self._task)
+
     async def stop(self, drain_s: float) -> None:
         """Store what was gathered, within `drain_s`; what a full journal does not take is left to the
         next start's pulls."""
         self._stopping = True
         self.wake(urgent=True)
         timer = asyncio.get_running_loop().call_later(drain_s, self._abandoned.set)
-        if self._task is not None:
-            await self._task
-        timer.cancel()
-        self._thread.shutdown()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            timer.cancel()
+            self._thread.shutdown()
 
     def wake(self, *, urgent: bool = False) -> None:
         """Something was gathered; `urgent` does not wait for more."""
@@ -200,6 +216,11 @@ class TickPipeline:
         """A gateway appended ticks to `lane`."""
         if lane.holds_anything:
             self.wake(urgent=lane.ticks.rows >= FLUSH_ROWS)
+
+    @property
+    def rows_full(self) -> bool:
+        """Too many rows of small tables wait: read nothing more until `when_room` (rule 3)."""
+        return len(self._rows) >= WAITING_ROWS_MAX
 
     def when_room(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, in the loop, as soon as the lanes have empty buffers."""
@@ -252,7 +273,9 @@ class TickPipeline:
         records = [record for *_, lane_records in encoded for record in lane_records]
         for name in dict.fromkeys(name for name, _ in rows):
             members = [row for of, row in rows if of == name]
-            records.extend(encode_rows(TABLE_BY_NAME[name], members, self._partition_count))
+            for begin in range(0, len(members), RECORD_ROWS_MAX):
+                part = members[begin : begin + RECORD_ROWS_MAX]
+                records.extend(encode_rows(TABLE_BY_NAME[name], part, self._partition_count))
         if records and not self._appended(records):
             return []
         now_ns = time.time_ns()
@@ -264,31 +287,33 @@ class TickPipeline:
             self.stats.conflicts += verdict.conflicts
             self.stats.journal_latency.observe_ns(now_ns - ticks.wide[TS_RECV_NS, : ticks.rows])
             settled.extend((mark.settled, _outcome(mark, ticks, verdict)) for mark in pulls)
-        for record in records:
-            self.stats.journaled_rows[record.table] += record.rows
         if time.monotonic() >= self._snapshot_due_s:
             self._save_windows()
         return settled
 
     def _appended(self, records: list[Record]) -> bool:
         """Append, for as long as it takes; False when stopping came first."""
+        stats = self.stats
         while True:
+            since_ns = stats.journal_full_since_ns
+            batch = records if since_ns is None else [*records, *self._full_gaps(since_ns)]
             try:
-                self._append(records)
+                self._append(batch)
             except TicktapeError as error:
                 if not error.retriable:
                     raise
-                if self.stats.journal_full_since_ns is None:
-                    self.stats.journal_full_since_ns = time.time_ns()
+                if since_ns is None:
+                    stats.journal_full_since_ns = time.time_ns()
                     log.error("the journal takes nothing more: reading from the gateways stops", reason=str(error))
                 if self._abandoned.wait(_RETRY_S):
                     log.error("stopped with a full journal: its ticks are left to the next start's pulls")
                     return False
                 continue
-            if self.stats.journal_full_since_ns is not None:
+            if since_ns is not None:
                 log.info("the journal has room again")
-                self._append(self._full_gaps(self.stats.journal_full_since_ns))
-                self.stats.journal_full_since_ns = None
+                stats.journal_full_since_ns = None
+            for record in batch:
+                stats.journaled_rows[record.table] += record.rows
             return True
 
     def _full_gaps(self, since_ns: int) -> list[Record]:

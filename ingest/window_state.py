@@ -60,7 +60,7 @@ def replay_record(record: Record, lanes: Mapping[str, Lane]) -> None:
     words, numbers = _words(batch, "direction")
     ticks.small[DIRECTION] = np.array([DIRECTION_KIND.code(word) for word in words], np.uint8)[numbers]
     lane.window.mark_journaled(ticks, batch.column("ordinal").to_numpy())
-    lane.latest_ts_us[ticks.narrow[SYMBOL_ID]] = ticks.wide[TS_EVENT_US]
+    lane.journaled(ticks.narrow[SYMBOL_ID], ticks.wide[TS_EVENT_US])
 
 
 def _words(batch: pa.RecordBatch, name: str) -> tuple[list[str], NDArray[np.integer[Any]]]:

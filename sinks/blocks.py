@@ -269,7 +269,7 @@ def _with_origin(table: Table, place: Place, readable: Sequence[tuple[int, Recor
     first_rows = np.cumsum(counts) - counts
     rows_within = (np.arange(counts.sum()) - np.repeat(first_rows, counts)).astype(np.uint32)
     offsets = np.repeat(np.array([offset for offset, _ in readable], np.uint64), counts)
-    [whole] = joined.unify_dictionaries().combine_chunks().to_batches()
+    [whole] = joined.combine_chunks().to_batches()  # which also makes one dictionary of all
     columns = [*whole.columns, *origin_columns(place, offsets, rows_within)]
     return stream_of(pa.RecordBatch.from_arrays(columns, schema=with_origin(joined.schema)))
 

@@ -41,6 +41,7 @@ from sinks.threads import Threads
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 120
 """An insert of the largest block takes a second or two; a server that needs two minutes is not well."""
+CLOSE_S_MAX = 2.0
 SERVER_INSERTS_MAX = 4
 READERS_MAX = 4
 """Readers' queries that run at once; more wait for a thread."""
@@ -206,7 +207,9 @@ class ClickHouse:
     def close(self) -> None:
         """Let the connections and the folder go; an embedded store waits for the calls that run."""
         self._threads.close()
-        with self._guard:
+        if not self._guard.acquire(timeout=CLOSE_S_MAX):
+            return  # a server that never answers holds a connection in the making: it ends with the process
+        try:
             for client in (self._writing, self._reading):
                 if client is not None:
                     client.close()
@@ -214,6 +217,8 @@ class ClickHouse:
             if self._folder_lock is not None:
                 self._folder_lock.release()
                 self._folder_lock = None
+        finally:
+            self._guard.release()
 
     def _writer(self) -> Client:
         with self._guard:

@@ -91,7 +91,7 @@ def up(context: typer.Context, config: ConfigOption = None, log_format: LogForma
     ticktape up
     ticktape up -c desk.toml --log-format json
     """
-    common = common_options(context, config, log_format)
+    common = common_options(context, config, log_format, is_daemon=True)
     from ticktape.daemon import Role, run_daemon
 
     run_daemon(common.settings(), Role.UP)
@@ -106,7 +106,7 @@ def ingest(context: typer.Context, config: ConfigOption = None, log_format: LogF
     \b
     ticktape ingest -c /etc/ticktape/ticktape.toml
     """
-    common = common_options(context, config, log_format)
+    common = common_options(context, config, log_format, is_daemon=True)
     from ticktape.daemon import Role, run_daemon
 
     run_daemon(common.settings(), Role.INGEST)
@@ -121,7 +121,7 @@ def sink(context: typer.Context, config: ConfigOption = None, log_format: LogFor
     \b
     ticktape sink -c /etc/ticktape/ticktape.toml
     """
-    common = common_options(context, config, log_format)
+    common = common_options(context, config, log_format, is_daemon=True)
     from ticktape.daemon import Role, run_daemon
 
     run_daemon(common.settings(), Role.SINK)

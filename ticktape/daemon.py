@@ -27,6 +27,7 @@ from ticktape.http import HttpServer
 from ticktape.metrics import Exposition, Sample
 from ticktape.settings import Settings
 from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores, unserved
+from ticktape.window_store import WINDOWS_READER_NAME
 from ticktape.wiring import clickhouse_config, kafka_config, revealed
 
 DRAIN_S_MAX = 5.0
@@ -51,6 +52,7 @@ class Daemon:
 
     Attributes
     ----------
+    clickhouse : what the writer writes to
     hops : in the order in which they start; they stop in reverse, so that each can pass on what it holds
     """
 
@@ -68,32 +70,32 @@ class Daemon:
         self.relay: RelayHop | None = None
         self.writer: WriterHop | None = None
         self.gateways: GatewaysHop | None = None
-        clickhouse = self._make_hops()
+        self.clickhouse = ClickHouse(clickhouse_config(settings)) if role is not Role.INGEST else None
+        self._make_hops()
         http, is_sink = settings.http, role is Role.SINK
+        embedded = self.clickhouse if settings.clickhouse.folder is not None else None
         self.http = HttpServer(
             self,
             listen=http.sink_listen if is_sink else http.listen,
             key="sink_listen" if is_sink else "listen",
             probes_listen=http.probes_listen,
             token=revealed(http.token) or "",
-            query=clickhouse.query_async if clickhouse is not None and clickhouse.config.folder is not None else None,
+            query=embedded.query_async if embedded is not None else None,
         )
         self._exposition = Exposition(self._samples)
 
-    def _make_hops(self) -> ClickHouse | None:
-        """Make the hops of the role; returns the store that the writer writes to, if there is one here."""
+    def _make_hops(self) -> None:
         settings, role = self._settings, self._role
         kafka = kafka_config(settings)
-        clickhouse = None
         if role is not Role.SINK:
-            self.journal = JournalHop(settings, (RELAY_READER_NAME if kafka else WRITER_READER_NAME,))
+            next_hop = RELAY_READER_NAME if kafka else WRITER_READER_NAME
+            self.journal = JournalHop(settings, (next_hop, WINDOWS_READER_NAME))
             self.hops.append(self.journal)
-        if role is not Role.INGEST:
-            clickhouse = ClickHouse(clickhouse_config(settings))
+        if self.clickhouse is not None:
             path = settings.journal.path
             self.writer = WriterHop(
                 lambda: KafkaRecordLog(kafka) if kafka else JournalRecordLog(path),
-                clickhouse,
+                self.clickhouse,
                 journal=self.journal,
                 ends_with_it=role is Role.SINK,
             )
@@ -104,7 +106,6 @@ class Daemon:
                 self.hops.append(self.relay)
             self.gateways = GatewaysHop(settings, self.journal)
             self.hops.append(self.gateways)
-        return clickhouse
 
     async def start(self) -> None:
         """Listen, then start each hop. Raises TicktapeError; `stop` is called in any case."""
@@ -184,20 +185,28 @@ def run_daemon(settings: Settings, role: Role) -> None:
 
 async def _run_until_signalled(settings: Settings, role: Role) -> None:
     stopping = asyncio.Event()
-    with stop_signals(stopping):
+    with stop_signals(stopping, exit_s_max=EXIT_S_MAX):
         await Daemon(settings, role).run(stopping)
 
 
 @contextlib.contextmanager
-def stop_signals(stopping: asyncio.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT set `stopping`, and see to it that the process then ends within `EXIT_S_MAX`."""
+def stop_signals(stopping: asyncio.Event, exit_s_max: float | None = None) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set `stopping`; a second one ends the process at once, as if nobody listened.
+
+    With `exit_s_max` the process ends so long after the first one, whatever hangs.
+    """
     loop = asyncio.get_running_loop()
-    last_resort = threading.Timer(EXIT_S_MAX, os._exit, (0,))
-    last_resort.daemon = True
+
+    def listen_no_more() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
     def stop() -> None:
-        if not stopping.is_set():
-            stopping.set()
+        stopping.set()
+        listen_no_more()
+        if exit_s_max is not None:
+            last_resort = threading.Timer(exit_s_max, os._exit, (0,))
+            last_resort.daemon = True
             last_resort.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -205,8 +214,7 @@ def stop_signals(stopping: asyncio.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        listen_no_more()
 
 
 async def _until(stopping: asyncio.Event, work: Any) -> None:

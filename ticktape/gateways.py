@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,16 +9,19 @@ from typing import Any
 import structlog
 
 from codec.clock import MarketClock
+from codec.opend.protocol import SessionChoice
 from codec.tables import TICKS
 from codec.warm import warm
-from ingest.gateway import OpenDGateway
+from ingest.gateway import GatewayConfig, OpenDGateway
 from ingest.pipeline import TickPipeline
 from sinks.threads import Threads
 from ticktape.hops import JournalHop, quantiles
 from ticktape.metrics import Metrics, Sample
-from ticktape.settings import Settings
+from ticktape.settings import OpenDSettings, Settings
 from ticktape.window_store import JournalWindowStore
-from ticktape.wiring import gateway_configs, partition_count
+from ticktape.wiring import partition_count
+
+_FEED = "ticks"
 
 log = structlog.get_logger(__name__)
 
@@ -60,8 +62,9 @@ class GatewaysHop:
             await self._pipeline.stop(drain_s)
 
     async def wait(self) -> None:
-        """Return never: a gateway tries again for ever."""
-        await asyncio.Event().wait()
+        """A gateway tries again for ever; raises what keeps the pipeline from storing."""
+        assert self._pipeline is not None, "started before it is waited for"
+        await self._pipeline.wait()
 
     def trouble(self) -> str | None:
         if self._pipeline is None:
@@ -99,6 +102,9 @@ class GatewaysHop:
         for table, rows in tuple(stats.journaled_rows.items()):
             yield Metrics.ROWS, ("journaled", table), rows
         yield Metrics.LATENCY, ("journal",), stats.journal_latency
+        # The pipeline counts them for all gateways together: with several, no one of them is to blame.
+        names = ",".join(gateway.config.name for gateway in self._gateways)
+        yield Metrics.SEQUENCE_CONFLICTS, (names,), stats.conflicts
         gaps: Counter[str] = Counter()
         for gateway in self._gateways:
             name = gateway.config.name
@@ -110,6 +116,32 @@ class GatewaysHop:
             gaps.update({"open": gateway.ledger.open_gaps, **gateway.ledger.counts})
         for state, count in gaps.items():
             yield Metrics.GAPS, (state,), count
+
+
+def gateway_configs(settings: Settings, worker: str) -> list[GatewayConfig]:
+    """The gateways that the worker of this name takes, each with all its symbols, in file order."""
+    return [
+        _gateway_config(settings, gateway)
+        for gateway in settings.gateway
+        if isinstance(gateway, OpenDSettings) and gateway.worker in (None, worker)
+    ]
+
+
+def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig:
+    subscriptions = [each for each in settings.subscription if each.gateway == gateway.name and _FEED in each.feeds]
+    symbols = dict.fromkeys(symbol for subscription in subscriptions for symbol in subscription.symbols)
+    session = next((subscription.session for subscription in subscriptions), "all")
+    port = gateway.port
+    assert port is not None, "a tcp:// URL names its port"
+    return GatewayConfig(
+        name=gateway.name,
+        source=gateway.source,
+        host=gateway.host,
+        port=port,
+        symbols=tuple(symbols),
+        us_session=SessionChoice[session.upper()],
+        body_bytes_max=gateway.frame_bytes_max,
+    )
 
 
 def _prepare() -> MarketClock:

@@ -22,6 +22,7 @@ from sinks.kafka import KafkaConfig
 from sinks.kafka_log import KafkaRecordLog
 from sinks.relay import RELAY_READER_NAME, Relay
 from sinks.writer import Writer
+from ticktape.backlog import Backlog
 from ticktape.metrics import Metrics, Sample
 from ticktape.settings import Settings
 
@@ -64,6 +65,7 @@ class JournalHop:
         self._settings = settings
         self._readers = readers
         self._journal: Journal | None = None
+        self._backlog = Backlog()
 
     @property
     def journal(self) -> Journal:
@@ -80,6 +82,14 @@ class JournalHop:
         """Rows appended since the journal was made; 0 while it is being opened."""
         return self._journal.rows_total if self._journal is not None else 0
 
+    def lag_s(self, rows_done: int) -> float:
+        """Age of the oldest row behind the first `rows_done`, counted from when it was journaled."""
+        self._note()
+        return self._backlog.age_s(rows_done, time.monotonic())
+
+    def _note(self) -> None:
+        self._backlog.note(self.rows_total, time.monotonic())
+
     async def start(self) -> None:
         settings = self._settings.journal
         self._journal = await asyncio.to_thread(
@@ -91,6 +101,8 @@ class JournalHop:
             worker=self._settings.worker.name,
             readers=self._readers,
         )
+        self._note()
+        self._journal.appended.append(self._note)
         report = self._journal.report
         if not report.clean:
             log.warning(
@@ -178,6 +190,7 @@ class RelayHop:
         for table, rows in tuple(self._relay.stats.published_rows.items()):
             yield Metrics.ROWS, ("published", table), rows
         yield Metrics.LAG_ROWS, ("journal",), self.lag_rows()
+        yield Metrics.LAG_SECONDS, ("journal",), self._journal.lag_s(self._journal.rows_total - self.lag_rows())
         yield Metrics.LATENCY, ("kafka",), self._relay.stats.latency
 
     def lag_rows(self) -> int:
@@ -256,6 +269,8 @@ class WriterHop:
         for hop, rows in self.lag_rows().items():
             yield Metrics.LAG_ROWS, (hop,), rows
         yield Metrics.LAG_SECONDS, ("clickhouse",), self._writer.lag_s(time.time_ns())
+        if self._journal is not None and isinstance(self._log, JournalRecordLog):
+            yield Metrics.LAG_SECONDS, ("journal",), self._journal.lag_s(self._log.committed_rows_total)
         yield Metrics.LATENCY, ("clickhouse",), stats.latency
 
     def lag_rows(self) -> dict[str, int]:

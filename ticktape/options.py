@@ -72,11 +72,19 @@ def common_options(
     config: Path | None = None,
     log_format: LogFormat | None = None,
     time_zone: str | None = None,
+    *,
+    is_daemon: bool = False,
 ) -> Common:
-    """Join what stands after a command's name with what stands before it, and set up the log."""
+    """Join what stands after a command's name with what stands before it, and set up the log.
+
+    Libraries log only in daemons: elsewhere what they have to say is in the one error that ends
+    the command.
+    """
+    import logging
+
     from ticktape.logs import configure_logs
 
     before = context.find_object(Common) or Common()
     common = Common(config or before.config, log_format or before.log_format, time_zone or before.time_zone)
-    configure_logs(common.log_format)
+    configure_logs(common.log_format, libraries=logging.WARNING if is_daemon else logging.CRITICAL)
     return common

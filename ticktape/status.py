@@ -95,8 +95,8 @@ def _hops(hops: dict[str, dict[str, Any]]) -> Table:
             Text(hop["trouble"], style="red") if hop["trouble"] else Text("ok", style="green"),
             _number(_rows(hop)),
             _number(waiting),
-            _seconds(latency.get("p50")),
-            _seconds(latency.get("p99")),
+            seconds_text(latency.get("p50")),
+            seconds_text(latency.get("p99")),
             Text(_remark(hop), style="dim"),
         )
     return table
@@ -146,7 +146,7 @@ def _number(number: int | None) -> str:
     return f"{number:,}" if number is not None else ""
 
 
-def _seconds(duration_s: float | None) -> str:
+def seconds_text(duration_s: float | None) -> str:
     """`31 ms`, `1.2 s`."""
     if duration_s is None:
         return ""

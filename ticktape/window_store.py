@@ -9,7 +9,7 @@ import structlog
 from codec.records import Record
 from sinks.journal import ControlStateError, Journal, JournalReader
 
-_READER = "windows"
+WINDOWS_READER_NAME = "windows"
 """Its name among the journal's readers: what the snapshot does not know yet is not trimmed."""
 
 log = structlog.get_logger(__name__)
@@ -23,19 +23,19 @@ class JournalWindowStore:
 
     def load(self) -> tuple[bytes | None, Iterable[Record]]:
         """The last snapshot, and every record that was appended after it."""
-        kept = self._journal.control.get_snapshot(_READER)
+        kept = self._journal.control.get_snapshot(WINDOWS_READER_NAME)
         return (kept[1] if kept else None), self._records_since()
 
     def save(self, snapshot: bytes) -> None:
         """Keep `snapshot`, which knows every record appended so far."""
         try:
-            self._journal.control.put_snapshot(_READER, self._journal.next_offset, snapshot)
+            self._journal.control.put_snapshot(WINDOWS_READER_NAME, self._journal.next_offset, snapshot)
         except ControlStateError as error:
             # The last one still stands, with the records since: the next start reads more, no less.
             log.warning("the window of seen ticks was not saved; trying again later", error=str(error))
 
     def _records_since(self) -> Iterator[Record]:
-        reader = JournalReader(self._journal.path, _READER)
+        reader = JournalReader(self._journal.path, WINDOWS_READER_NAME)
         try:
             while entries := reader.read():
                 for entry in entries:

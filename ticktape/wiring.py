@@ -1,16 +1,16 @@
-"""From settings to what each hop is configured with."""
+"""From settings to what the stores are configured with."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import SecretStr
 
-from codec.opend.protocol import SessionChoice
-from ingest.gateway import GatewayConfig
 from sinks.clickhouse import ClickHouseConfig
-from sinks.kafka import KafkaConfig
-from ticktape.settings import OpenDSettings, Settings
+from ticktape.settings import Settings
 
-_TICKS = "ticks"
+if TYPE_CHECKING:
+    from sinks.kafka import KafkaConfig
 
 
 def clickhouse_config(settings: Settings) -> ClickHouseConfig:
@@ -35,6 +35,8 @@ def kafka_config(settings: Settings) -> KafkaConfig | None:
     kafka = settings.kafka
     if kafka is None:
         return None
+    from sinks.kafka import KafkaConfig  # here, for the commands that ask only ClickHouse
+
     return KafkaConfig(
         bootstrap_servers=kafka.bootstrap_servers,
         topic_prefix=kafka.topic_prefix,
@@ -51,32 +53,6 @@ def kafka_config(settings: Settings) -> KafkaConfig | None:
         ca_file=kafka.ca_file,
         cert_file=kafka.cert_file,
         key_file=kafka.key_file,
-    )
-
-
-def gateway_configs(settings: Settings, worker: str) -> list[GatewayConfig]:
-    """The gateways that the worker of this name takes, each with all its symbols, in file order."""
-    return [
-        _gateway_config(settings, gateway)
-        for gateway in settings.gateway
-        if isinstance(gateway, OpenDSettings) and gateway.worker in (None, worker)
-    ]
-
-
-def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig:
-    subscriptions = [each for each in settings.subscription if each.gateway == gateway.name and _TICKS in each.feeds]
-    symbols = dict.fromkeys(symbol for subscription in subscriptions for symbol in subscription.symbols)
-    session = next((subscription.session for subscription in subscriptions), "all")
-    port = gateway.port
-    assert port is not None, "a tcp:// URL names its port"
-    return GatewayConfig(
-        name=gateway.name,
-        source=gateway.source,
-        host=gateway.host,
-        port=port,
-        symbols=tuple(symbols),
-        us_session=SessionChoice[session.upper()],
-        body_bytes_max=gateway.frame_bytes_max,
     )
 
 

@@ -112,7 +112,7 @@ class OpenDConnection:
         self.close(reason)
 
     def _read(self) -> None:
-        """Decode what waits in the buffer; with the lane full, stop reading until it has room."""
+        """Decode what waits in the buffer; with lane or pipeline full, stop reading until there is room."""
         assert self._session is not None
         buffer = self._buffer
         received = self._session.receive(
@@ -127,14 +127,17 @@ class OpenDConnection:
         for event in received.events:
             self._handle(event)
         self._pipeline.gathered(self._lane)
-        if received.needs_room:
+        if received.needs_room or self._pipeline.rows_full:
             self._transport.pause()
+            self._session.hold(time.monotonic_ns())
             self._pipeline.when_room(self._go_on)
         self._after()
 
     def _go_on(self) -> None:
         """The lane has room again. What still waits came with the last read, and has its time."""
         if not self._over.done():
+            assert self._session is not None
+            self._session.resume(time.monotonic_ns())
             self._transport.resume()
             self._read()
 

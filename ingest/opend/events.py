@@ -8,6 +8,9 @@ from google.protobuf.message import Message
 
 from codec.opend.protocol import ProtoId
 
+NO_SERIAL = 0
+"""No request of ours has this serial: what a push says of its own means nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -40,7 +43,10 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request failed; `text` is the gateway's own, or says that no answer came."""
+    """A request failed; `text` is the gateway's own, or says that no answer came.
+
+    `serial` is `NO_SERIAL` where a push carried an error.
+    """
 
     serial: int
     proto_id: int
@@ -62,7 +68,8 @@ class DeadLetter:
     """A frame, or a tick of one, that could not become rows.
 
     `symbol_id` is known where one tick was refused in an otherwise sound frame; `payload` is at
-    most `PAYLOAD_BYTES_MAX` of the frame.
+    most `PAYLOAD_BYTES_MAX` of the frame. With `loses_ticks` it held, or may have held, ticks that
+    nobody asked for: only a pull brings them again.
     """
 
     reason: str
@@ -70,7 +77,7 @@ class DeadLetter:
     payload: bytes
     payload_bytes: int
     symbol_id: int | None
-    whole_frame: bool
+    loses_ticks: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from codec.columns import TickBuffer
 from codec.errors import TicktapeError
 from codec.opend.decoder import ControlFrame, OpenDDecoder, PulledTicks, Refused, Span, StreamBroken
-from codec.opend.protocol import HEADER_BYTES, BodyFormat, ProtoId, pack_frame
+from codec.opend.protocol import HEADER, HEADER_BYTES, MAGIC, BodyFormat, ProtoId, pack_frame
 from ingest.opend.events import (
+    NO_SERIAL,
     Closed,
     DeadLetter,
     Event,
@@ -83,6 +84,8 @@ _REPLIES: dict[ProtoId, type[Message]] = {
     ProtoId.GET_ARK_STOCK_DYNAMIC: ark_stock_dynamic_pb2.GetArkStockDynamicResponse,
 }
 _PUSHES = frozenset({ProtoId.NOTIFY, ProtoId.UPDATE_TICKER})
+_WITHOUT_LOSS = frozenset(_REPLIES) - {ProtoId.UPDATE_TICKER}
+"""Frames that may be lost without a tick: what was asked can be asked again."""
 
 
 class State(enum.Enum):
@@ -145,6 +148,7 @@ class OpenDSession:
         self._heard_ns = now_ns
         self._keep_alive_ns: int | None = None
         self._keep_alive_due_ns = 0
+        self._held_ns: int | None = None
         self._serial = 0
         self._pending: dict[int, _Pending] = {}
         self._outgoing: list[bytes] = []
@@ -182,16 +186,41 @@ class OpenDSession:
         """When `tick` must next be called, or None when there is nothing to wait for."""
         if self.state is State.CLOSED:
             return None
-        deadlines = [pending.deadline_ns for pending in self._pending.values()]
-        deadlines.append(self._heard_ns + SILENCE_NS_MAX)
+        deadlines = []
+        if self._held_ns is None:
+            deadlines = [pending.deadline_ns for pending in self._pending.values()]
+            deadlines.append(self._heard_ns + SILENCE_NS_MAX)
         if self._keep_alive_ns is not None:
             deadlines.append(self._keep_alive_due_ns)
-        return min(deadlines)
+        return min(deadlines, default=None)
 
     def tick(self, now_ns: int, unix_s: int) -> list[Event]:
         """Do what is due: KeepAlive, time-outs, the silence watchdog. `unix_s` goes into KeepAlive."""
         if self.state is State.CLOSED:
             return []
+        events = self._late(now_ns) if self._held_ns is None else []
+        if self._keep_alive_ns is not None and self.state is State.READY and now_ns >= self._keep_alive_due_ns:
+            c2s = keep_alive_pb2.KeepAliveC2S(time=unix_s)
+            self._send(ProtoId.KEEP_ALIVE, keep_alive_pb2.KeepAliveRequest(c2s=c2s), now_ns)
+            self._keep_alive_due_ns = now_ns + self._keep_alive_ns
+        return events
+
+    def hold(self, now_ns: int) -> None:
+        """Nothing will be read until `resume`, by our own choice: no answer is late, no silence counts."""
+        self._held_ns = now_ns
+
+    def resume(self, now_ns: int) -> None:
+        """Undo `hold`: what waited then has as long to come as it had left."""
+        assert self._held_ns is not None
+        held_ns, self._held_ns = now_ns - self._held_ns, None
+        self._heard_ns += held_ns
+        self._pending = {
+            serial: _Pending(pending.proto_id, pending.deadline_ns + held_ns)
+            for serial, pending in self._pending.items()
+        }
+
+    def _late(self, now_ns: int) -> list[Event]:
+        """The end of a silent session, or the requests that get no answer any more."""
         if now_ns - self._heard_ns >= SILENCE_NS_MAX:
             silent_s = (now_ns - self._heard_ns) / 1e9
             return self._close(Signal.SILENT, f"nothing came for {silent_s:.0f} s")
@@ -203,10 +232,6 @@ class OpenDSession:
                 return self._close(Signal.REFUSED, f"InitConnect was {_NO_ANSWER}")
             if proto_id is not ProtoId.KEEP_ALIVE:
                 events.append(Failed(serial, proto_id, 0, 0, _NO_ANSWER, timed_out=True))
-        if self._keep_alive_ns is not None and now_ns >= self._keep_alive_due_ns:
-            c2s = keep_alive_pb2.KeepAliveC2S(time=unix_s)
-            self._send(ProtoId.KEEP_ALIVE, keep_alive_pb2.KeepAliveRequest(c2s=c2s), now_ns)
-            self._keep_alive_due_ns = now_ns + self._keep_alive_ns
         return events
 
     def end(self, reason: str) -> list[Event]:
@@ -232,8 +257,9 @@ class OpenDSession:
                 case ControlFrame():
                     events.extend(self._control(note, source, now_ns))
                 case PulledTicks():
-                    self._pending.pop(note.serial, None)
-                    events.append(Pulled(note.serial, note.symbol_id, note.first_row, note.rows))
+                    if self._answers(ProtoId.GET_TICKER, note.serial):
+                        del self._pending[note.serial]
+                        events.append(Pulled(note.serial, note.symbol_id, note.first_row, note.rows))
                 case Refused():
                     events.extend(self._refused(note, source))
             if events and isinstance(events[-1], Closed):
@@ -260,8 +286,7 @@ class OpenDSession:
         if frame.proto_id not in _REPLIES:
             return [UnknownMessage(frame.proto_id)]
         proto_id = ProtoId(frame.proto_id)
-        pending = self._pending.get(frame.serial)
-        if proto_id not in _PUSHES and (pending is None or pending.proto_id is not proto_id):
+        if proto_id not in _PUSHES and not self._answers(proto_id, frame.serial):
             return []  # the answer to a request that we gave up on
         if frame.body_format != BodyFormat.PROTOBUF:
             detail = f"the body's format is {frame.body_format}; protobuf (0) was asked for"
@@ -271,6 +296,8 @@ class OpenDSession:
             reply.ParseFromString(_bytes(source, frame.span)[HEADER_BYTES:])
         except DecodeError as error:
             return self._undecodable(frame, source, str(error))
+        if not reply.IsInitialized():
+            return self._undecodable(frame, source, "a required field is missing")
         return self._understood(proto_id, frame.serial, reply, now_ns)
 
     def _understood(self, proto_id: ProtoId, serial: int, reply: Message, now_ns: int) -> Iterable[Event]:
@@ -280,7 +307,8 @@ class OpenDSession:
         if ret_type != 0:
             if proto_id is ProtoId.INIT_CONNECT:
                 return self._close(Signal.REFUSED, f"InitConnect was refused: {text or 'no reason given'} ({ret_type})")
-            return [Failed(serial, proto_id, ret_type, error_code, text or "no reason given", timed_out=False)]
+            asked = NO_SERIAL if proto_id in _PUSHES else serial
+            return [Failed(asked, proto_id, ret_type, error_code, text or "no reason given", timed_out=False)]
         if proto_id is ProtoId.INIT_CONNECT:
             return [self._accepted(reply, now_ns)]
         if proto_id is ProtoId.NOTIFY:
@@ -298,29 +326,34 @@ class OpenDSession:
 
     def _undecodable(self, frame: ControlFrame, source: NDArray[np.uint8], detail: str) -> list[Event]:
         events: list[Event] = [_dead_letter(source, frame.span, frame.proto_id, "undecodable", detail, None, True)]
-        if frame.proto_id == ProtoId.INIT_CONNECT:
-            events.extend(self._close(Signal.BROKEN, "the answer to InitConnect cannot be decoded"))
-        elif self._pending.pop(frame.serial, None) is not None:
-            events.append(Failed(frame.serial, frame.proto_id, 0, 0, f"undecodable answer: {detail}", timed_out=False))
-        return events
+        return events + self._unanswered(frame.proto_id, frame.serial, detail)
 
     def _refused(self, note: Refused, source: NDArray[np.uint8]) -> list[Event]:
         whole = note.tick is None
         events: list[Event] = [
             _dead_letter(source, note.span, note.proto_id, note.reason, note.detail, note.symbol_id, whole)
         ]
-        pending = self._pending.get(note.serial)
-        if whole and pending is not None and pending.proto_id == note.proto_id:
-            del self._pending[note.serial]
-            if note.proto_id == ProtoId.INIT_CONNECT:
-                events.extend(self._close(Signal.BROKEN, f"the answer to InitConnect: {note.detail}"))
-            else:
-                events.append(Failed(note.serial, note.proto_id, 0, 0, note.detail, timed_out=False))
-        return events
+        return events + self._unanswered(note.proto_id, note.serial, note.detail) if whole else events
+
+    def _answers(self, proto_id: int, serial: int) -> bool:
+        """Whether a frame answers a request that still waits (rule 3)."""
+        pending = self._pending.get(serial)
+        return pending is not None and pending.proto_id == proto_id
+
+    def _unanswered(self, proto_id: int, serial: int, detail: str) -> list[Event]:
+        """A frame cannot be read: the request that it answers, if any, gets no other answer."""
+        if not self._answers(proto_id, serial):
+            return []
+        del self._pending[serial]
+        if proto_id == ProtoId.INIT_CONNECT:
+            return self._close(Signal.BROKEN, f"the answer to InitConnect cannot be read: {detail}")
+        return [Failed(serial, proto_id, 0, 0, f"the answer cannot be read: {detail}", timed_out=False)]
 
     def _break(self, broken: StreamBroken, source: NDArray[np.uint8], stop: int) -> list[Event]:
         span = Span(broken.at, stop - broken.at)
-        letter = _dead_letter(source, span, None, broken.reason, broken.detail, None, True)
+        header = _bytes(source, span, HEADER_BYTES)
+        proto_id = HEADER.unpack(header)[1] if header.startswith(MAGIC) else None
+        letter = _dead_letter(source, span, proto_id, broken.reason, broken.detail, None, True)
         return [letter, *self._close(Signal.BROKEN, broken.detail)]
 
 
@@ -346,5 +379,5 @@ def _dead_letter(
         payload=_bytes(source, span, size_max),
         payload_bytes=span.size_bytes,
         symbol_id=symbol_id,
-        whole_frame=whole_frame,
+        loses_ticks=whole_frame and proto_id not in _WITHOUT_LOSS,
     )

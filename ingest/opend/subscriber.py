@@ -64,7 +64,7 @@ class Subscriber:
     refused: dict[Security, str] = field(default_factory=dict)
     filled: set[Security] = field(default_factory=set)
     _to_subscribe: deque[Ticket] = field(default_factory=deque)
-    _to_pull: deque[Ticket] = field(default_factory=deque)
+    _to_pull: dict[Security, Ticket] = field(default_factory=dict)
     _in_flight: dict[int, tuple[ProtoId, Ticket]] = field(default_factory=dict)
     _us_session: SessionChoice = SessionChoice.ALL
 
@@ -80,10 +80,9 @@ class Subscriber:
 
     def pull(self, security: Security) -> None:
         """Ask for the last ticks of a symbol again, unless that is about to be done."""
-        ticket = Ticket((security,))
-        if security in self.confirmed and ticket not in self._to_pull:
+        if security in self.confirmed:
             self.filled.discard(security)
-            self._to_pull.append(ticket)
+            self._to_pull.setdefault(security, Ticket((security,)))
 
     def next_requests(self) -> list[Request]:
         """What to send now; tell `sent` of each. Empty until something is answered, or for good."""
@@ -95,7 +94,7 @@ class Subscriber:
                 requests.append(Request(ProtoId.SUB, self._sub_request(ticket), ticket))
         for _ in range(PULLS_IN_FLIGHT_MAX - in_flight.count(ProtoId.GET_TICKER)):
             if self._to_pull:
-                ticket = self._to_pull.popleft()
+                ticket = self._to_pull.pop(next(iter(self._to_pull)))
                 requests.append(Request(ProtoId.GET_TICKER, _pull_request(ticket), ticket))
         return requests
 
@@ -109,7 +108,8 @@ class Subscriber:
             return ()
         _, ticket = self._in_flight.pop(serial)
         self.confirmed.update(ticket.securities)
-        self._to_pull.extend(Ticket((security,)) for security in ticket.securities)
+        for security in ticket.securities:
+            self._to_pull.setdefault(security, Ticket((security,)))
         return ticket.securities
 
     def pulled(self, serial: int) -> Security | None:
@@ -136,7 +136,7 @@ class Subscriber:
             self.refused[ticket.securities[0]] = text
             return ticket.securities
         if ticket.attempt < PULL_ATTEMPTS_MAX:
-            self._to_pull.append(Ticket(ticket.securities, ticket.attempt + 1))
+            self._to_pull.setdefault(ticket.securities[0], Ticket(ticket.securities, ticket.attempt + 1))
             return ()
         return ticket.securities
 

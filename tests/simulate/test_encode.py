@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.markets import HK, US
 from codec.opend.protocol import HEADER, HEADER_BYTES, ProtoId, pack_frame
 from protos.opend import ticker_pb2
+from tests.codec.examples import examples
 from ticktape.simulate.opend_encode import CACHED, GATEWAY_DELAY_US, PULLED, REALTIME
 from ticktape.simulate.opend_frames import Encoder
 from ticktape.simulate.symbols import Listing
@@ -75,7 +76,7 @@ def span(first: int, count: int) -> Spans:
     return Spans(*(np.array([value], np.int64) for value in (0, first, count)))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     listing=listings(),
     seed=st.integers(0, 2**32),
@@ -102,7 +103,7 @@ def test_pushes_are_what_the_generated_class_writes(
 
 
 @given(listing=listings(), seed=st.integers(0, 2**32), count=st.integers(0, 1000))
-@settings(max_examples=30)
+@examples(30)
 def test_replies_are_what_the_generated_class_writes(listing: Listing, seed: int, count: int) -> None:
     store = filled_store(listing, seed)
     response = ticker_pb2.GetTickerResponse(retType=0, retMsg="", errCode=0)

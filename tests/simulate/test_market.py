@@ -134,7 +134,7 @@ def test_the_day_counter_of_hong_kong_starts_again(market: Market) -> None:
 
 
 def test_nothing_trades_in_hong_kong_at_lunch_and_the_us_goes_on() -> None:
-    market = Market(list_symbols(8), seed=1, start_us=START_US + 2 * HOUR_US, rate=1000, speed=3600.0)
+    market = Market(list_symbols(8), seed=1, start_us=START_US + 2 * HOUR_US, rate=1000, speed=3700.0)
     hk = np.array([listing.market == HK for listing in market.listings])
     traded, us_at_noon = {True: 0, False: 0}, 0
     while local_second(HK, market.now_us) < 13.5 * 3600:

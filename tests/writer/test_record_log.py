@@ -246,6 +246,7 @@ async def test_aborted_records_never_come_and_junk_comes_as_unreadable(kafka_boo
     assert [logged.record.value for logged in fetched] == [first.value, b"junk", second.value]
     assert isinstance(fetched[1].record, UnreadableRecord)
     assert fetched[1].record.table == "ticks"
+    assert fetched[-1].next_offset == fetched[-1].offset + 2, "the end mark of its transaction has an offset too"
     await log.commit({fetched[-1].place: fetched[-1].next_offset})
     async with asyncio.timeout(WAIT_S_MAX):
         while log.lag_rows() > 0:

@@ -71,6 +71,11 @@ async def until_stored(writer: Writer, rows: int) -> None:
     await until(lambda: sum(writer.stats.stored_rows.values()) >= rows)
 
 
+async def ended(writer: Writer) -> None:
+    async with asyncio.timeout(WAIT_S_MAX):
+        await writer.wait()
+
+
 def is_ready(writer: Writer) -> bool:
     return writer.stats.ready
 
@@ -109,7 +114,7 @@ async def test_everything_in_the_journal_gets_to_clickhouse(
     assert (stats.held_rows, stats.held_bytes, stats.ready) == (0, 0, True)
     assert writer.lag_s(time.time_ns()) == 0.0
     await writer.stop(5.0)
-    await writer.wait()
+    await ended(writer)
     assert committed(tmp_path) == journal.next_offset
     assert int(stats.latency.counts.sum()) == 1210
     assert counts(clickhouse) == (610, 610)
@@ -186,7 +191,7 @@ async def test_stopping_while_clickhouse_is_down_commits_nothing_and_is_quick(
     before_s = time.monotonic()
     await writer.stop(0.5)
     assert time.monotonic() - before_s < 2.0
-    await writer.wait()
+    await ended(writer)
     assert committed(tmp_path) == 0
     assert counts(remote) == (0, 0)
 
@@ -291,7 +296,7 @@ async def test_a_table_that_does_not_fit_ends_the_writer(
     writer = make_writer(tmp_path, clickhouse)
     writer.start()
     with pytest.raises(SchemaMismatch, match=r"RENAME TABLE `ticktape`.`ticks`"):
-        await writer.wait()
+        await ended(writer)
     await writer.stop(1.0)
 
 
@@ -305,7 +310,7 @@ async def test_a_table_that_changes_under_the_writer_costs_no_row(
     clickhouse.execute("ALTER TABLE ticktape.ticks MODIFY COLUMN delivery Enum8('realtime' = 1)")
     journal.append(ticks(5))
     with pytest.raises(SchemaMismatch, match="delivery"):
-        await writer.wait()
+        await ended(writer)
     await writer.stop(1.0)
     assert committed(tmp_path) == 0
     assert counts(clickhouse, "dead_letters") == (0, 0)
@@ -318,7 +323,7 @@ async def test_a_dropped_table_ends_the_writer(tmp_path: Path, journal: Journal,
     clickhouse.execute("DROP TABLE ticktape.ticks SYNC")
     journal.append(ticks(1))
     with pytest.raises(SchemaMismatch, match="does not exist"):
-        await writer.wait()
+        await ended(writer)
     await writer.stop(1.0)
 
 
@@ -331,7 +336,7 @@ async def test_records_of_a_newer_version_end_the_writer(
     writer = make_writer(tmp_path, clickhouse)
     writer.start()
     with pytest.raises(RecordSchemaUnknown, match="yield"):
-        await writer.wait()
+        await ended(writer)
     await writer.stop(1.0)
     assert committed(tmp_path) == 0
 
@@ -342,7 +347,7 @@ async def test_a_held_folder_ends_the_writer(tmp_path: Path, journal: Journal, c
     writer = make_writer(tmp_path, second)
     writer.start()
     with pytest.raises(ClickHouseFolderLocked):
-        await writer.wait()
+        await ended(writer)
     await writer.stop(1.0)
 
 

@@ -1,4 +1,4 @@
-"""The configuration: one TOML file, any key of it also from the environment (docs/configuration.md)."""
+"""The configuration: one TOML file, any key of it also from the environment."""
 
 from ticktape.settings.load import find_config, load_settings
 from ticktape.settings.model import GatewaySettings, OpenDSettings, Settings, SubscriptionSettings

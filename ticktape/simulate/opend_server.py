@@ -1,7 +1,7 @@
 """The simulated OpenD: a TCP server, and the loop that lets its market live.
 
 Rule 1: a tick is generated only for symbols that somebody holds (ticktape/simulate/opend_subscriptions.py).
-Rule 2: no tick is skipped because a client is slow; the market waits, as far as memory is concerned.
+Rule 2: no push is dropped because a client is slow: while one has too much waiting, the market stands still.
 """
 
 from __future__ import annotations

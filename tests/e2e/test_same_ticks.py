@@ -1,0 +1,102 @@
+"""An official SDK and ticktape on one simulator, at the same time: the same ticks, field by field."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.support.daemons import daemon, free_port, query_json
+from tests.support.simulator import opend_simulator
+
+SYMBOLS = ["HK.00700", "US.AAPL", "HK.09988", "US.TSLA"]
+TICKS = 1_000
+"""No symbol then has more than the 1000 that a late client can still pull."""
+_ZONES = {"HK": ZoneInfo("Asia/Hong_Kong"), "US": ZoneInfo("America/New_York")}
+_DIRECTIONS = {"BUY": "buy", "SELL": "sell", "NEUTRAL": "neutral"}
+
+_CONFIG = """
+[journal]
+path = "{folder}/journal"
+min_free_bytes = "100MiB"
+
+[clickhouse]
+url = "chdb://{folder}/clickhouse"
+
+[http]
+listen = "127.0.0.1:{http_port}"
+
+[[gateway]]
+name = "opend-1"
+kind = "opend"
+source = "{source}"
+url = "tcp://127.0.0.1:{port}"
+
+[[subscription]]
+gateway = "opend-1"
+symbols = {symbols}
+feeds = ["ticks"]
+"""
+
+
+@pytest.mark.sdk
+@pytest.mark.parametrize("sdk", ["futu", "moomoo"])
+def test_the_sdk_and_we_receive_the_same_ticks(sdk: str, tmp_path: Path) -> None:
+    config, http_port = tmp_path / "ticktape.toml", free_port()
+    with opend_simulator("--symbols", 6, "--rate", 100, "--ticks-max", TICKS, "--seed", 3) as opend:
+        config.write_text(
+            _CONFIG.format(
+                folder=tmp_path, http_port=http_port, source=sdk, port=opend.port, symbols=json.dumps(SYMBOLS)
+            )
+        )
+        with daemon("up", config, http_port) as up:
+            up.wait_until(lambda: '"ready": true' in up.get("/readyz"), "ready")
+            theirs = _sdk_ticks(sdk, opend.port, tmp_path)
+            enough = lambda: up.metric("ticktape_rows_total", hop="stored", table="ticks") >= TICKS  # noqa: E731
+            up.wait_until(enough, "every tick stored")
+            truth = opend.stop()
+            up.stop()
+    assert truth["tables"]["ticks"]["rows"] == TICKS
+    stored = query_json(
+        config,
+        "SELECT source, symbol, toString(sequence) AS sequence, price, volume, turnover,"
+        " toString(direction) AS direction, toString(toUnixTimestamp64Milli(ts_event)) AS ms FROM ticks",
+    )
+    assert {row["source"] for row in stored} == {sdk}
+    ours = [
+        (r["symbol"], r["sequence"], r["price"], r["volume"], r["turnover"], r["direction"], int(r["ms"]))
+        for r in stored
+    ]
+    assert len(ours) == TICKS
+    assert sorted(ours) == sorted(theirs)
+
+
+def _sdk_ticks(sdk: str, port: int, folder: Path) -> list[tuple[object, ...]]:
+    """What the SDK saw, in the columns and units of `ticks`."""
+    file = folder / "sdk.json"
+    command = [sys.executable, "-m", "tests.e2e.sdk_ticks", sdk, str(port), str(TICKS), str(file), *SYMBOLS]
+    environment = {**os.environ, "HOME": str(folder), "NO_PROXY": "127.0.0.1,localhost"}
+    subprocess.run(command, env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    return [
+        (
+            tick["code"],
+            str(tick["sequence"]),
+            tick["price"],
+            tick["volume"],
+            tick["turnover"],
+            _DIRECTIONS[tick["ticker_direction"]],
+            _unix_ms(tick["code"], tick["time"]),
+        )
+        for tick in json.loads(file.read_text())
+    ]
+
+
+def _unix_ms(symbol: str, text: str) -> int:
+    local = datetime.datetime.fromisoformat(text).replace(tzinfo=_ZONES[symbol.split(".")[0]])
+    return round(local.timestamp() * 1000)
