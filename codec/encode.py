@@ -59,7 +59,7 @@ class TickEncoder:
         if fresh_rows == 0:
             return []
         groups = self._grouper.group(ticks.narrow[SYMBOL_ID], ticks.small[DELIVERY_CODE], _PULL, fresh, fresh_rows)
-        columns = {
+        columns: dict[str, NDArray[Any]] = {
             name: ordinals.take(groups.order) if name == "ordinal" else getattr(ticks, block)[row].take(groups.order)
             for name, (block, row) in BLOCK_ROWS.items()
             if name != "symbol"

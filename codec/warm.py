@@ -14,17 +14,24 @@ from numpy.typing import NDArray
 from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
 from codec.columns import TickBuffer
+from codec.conditions import ConditionTable
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
 from codec.flow_columns import INTRADAY, FlowBuffer
 from codec.flow_diff import FlowDiff
 from codec.flow_list import FlowListDecoder
+from codec.longport.content_keys import key_by_content
+from codec.longport.decoder import Body, ControlPacket, LongportDecoder
+from codec.longport.protocol import Command, PacketType
+from codec.longport.replies import ReplyDecoder as LongportReplyDecoder
 from codec.markets import HK
-from codec.opend.decoder import ControlFrame, OpenDDecoder, Span
+from codec.opend.decoder import ControlFrame, OpenDDecoder
 from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
 from codec.opend.replies import Asked, ReplyDecoder
+from codec.spans import Span
 from codec.symbols import SymbolTable
 from codec.window import SequenceWindow
+from protos.longport.capital_flow_pb2 import CapitalDistributionResponse, CapitalFlowIntradayResponse
 from protos.opend.capital_distribution_pb2 import GetCapitalDistributionResponse
 from protos.opend.capital_flow_pb2 import GetCapitalFlowResponse
 
@@ -37,6 +44,7 @@ def warm() -> None:
     symbols.id_of(HK, "00700")
     _warm_ticks(symbols, clock)
     _warm_polls(symbols, clock)
+    _warm_longport(symbols, clock)
 
 
 def _warm_ticks(symbols: SymbolTable, clock: MarketClock) -> None:
@@ -66,6 +74,28 @@ def _warm_polls(symbols: SymbolTable, clock: MarketClock) -> None:
     entry = f'{{"code": "HK.00700", "update_time": "{_TIME}", "main_net_inflow": 0}}'
     answer = f'{{"ret_code": 0, "data": {{"capital_flow_list": [{entry}]}}}}'
     FlowListDecoder(clock, source="", gateway="").decode(answer.encode(), [], 0)
+
+
+def _warm_longport(symbols: SymbolTable, clock: MarketClock) -> None:
+    conditions, nothing = ConditionTable(), np.zeros(PAD_BYTES, np.uint8)
+    ticks = TickBuffer(capacity=1)
+    LongportDecoder(symbols, conditions, clock).decode(nothing, 0, 0, 0, ticks)
+    ticks.rows = 1
+    key_by_content(ticks, 0, 1, conditions)
+    replies = LongportReplyDecoder(symbols, clock, source="", gateway="")
+    flow = CapitalFlowIntradayResponse(symbol="700.HK")
+    replies.flow(_packet(Command.QUERY_CAPITAL_FLOW_INTRADAY, flow), 0, FlowBuffer(capacity=1))
+    distribution = CapitalDistributionResponse(symbol="700.HK", timestamp=1_795_138_200)
+    for amounts in (distribution.capital_in, distribution.capital_out):
+        amounts.large = amounts.medium = amounts.small = "0"
+    replies.distribution(_packet(Command.QUERY_CAPITAL_FLOW_DISTRIBUTION, distribution), 0)
+
+
+def _packet(command: Command, message: Message) -> ControlPacket:
+    """A reply as LongportDecoder leaves it."""
+    body = message.SerializeToString()
+    source = np.frombuffer(bytearray(body + bytes(PAD_BYTES)), np.uint8)
+    return ControlPacket(Span(0, len(body)), PacketType.RESPONSE, command, 1, 0, Body(source, 0, len(body)))
 
 
 def _frame(proto_id: ProtoId, message: Message) -> tuple[NDArray[np.uint8], ControlFrame]:

@@ -131,7 +131,7 @@ class ReplyDecoder:
             if not UTC_S_MIN <= reply.timestamp < UTC_S_MAX:
                 raise _Undecodable(n.TIMESTAMP_UNREADABLE)
             amounts = {
-                f"{way}_{size}": _amount(getattr(sent, size), f"{size} of capital_{way[:-4]}")
+                f"{way}_{size}": _amount(getattr(sent, size), f"{size} of capital_{way.removesuffix('flow')}")
                 for way, sent in (("inflow", reply.capital_in), ("outflow", reply.capital_out))
                 for size in _ORDER_SIZES
             }
