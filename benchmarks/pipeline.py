@@ -29,6 +29,9 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 from rich.table import Table as RichTable
+from sinks.kafka import KafkaConfig, client_options, headers_of
+from sinks.relay import RELAY_READER_NAME, Relay
+from sinks.relay_session import connected_producer
 
 from codec.clock import MarketClock
 from codec.records import Record
@@ -40,11 +43,8 @@ from sinks import schema, topics
 from sinks.blocks import BLOCK_BYTES_GOOD, BLOCK_ROWS_GOOD, Block, EncodedBlock, PlaceQueue
 from sinks.clickhouse import ClickHouse, ClickHouseConfig
 from sinks.journal import Journal, JournalReader
-from sinks.kafka import KafkaConfig, client_options, headers_of
 from sinks.kafka_log import KafkaRecordLog
 from sinks.record_log import LoggedRecord, Place
-from sinks.relay import RELAY_READER_NAME, Relay
-from sinks.relay_session import connected_producer
 from sinks.writer import Writer
 from tests.support.kafka import KafkaServer
 from tests.support.simulator import opend_simulator

@@ -14,7 +14,7 @@ from codec.columns import SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS, TickBuff
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
 from codec.flow_columns import FlowBuffer
-from codec.flow_diff import FlowVerdict, FlowWindow
+from codec.flow_diff import FlowDiff, FlowVerdict
 from codec.histogram import LatencyHistogram
 from codec.records import Record
 from codec.symbols import SYMBOLS_MAX, SymbolTable
@@ -53,7 +53,7 @@ class PullMark:
 
 @dataclass(slots=True)
 class Taken:
-    """What a lane gathered, and what the window and the flow window say of it."""
+    """What a lane gathered, and what the window and the diff say of it."""
 
     lane: Lane
     ticks: TickBuffer
@@ -63,13 +63,13 @@ class Taken:
     flow_verdict: FlowVerdict | None = None
 
     def encode(self) -> list[Record]:
-        """Judge and encode; changes nothing of the windows."""
+        """Judge and encode; changes nothing of what was seen."""
         records: list[Record] = []
         lane = self.lane
         if self.ticks.rows or self.pulls:
             self.verdict, records = lane.encode(self.ticks)
         if self.flows.rows:
-            self.flow_verdict = lane.flow_window.test(self.flows)
+            self.flow_verdict = lane.flow_diff.test(self.flows)
             records += lane.encode_flows(self.flows, self.flow_verdict)
         return records
 
@@ -85,7 +85,7 @@ class Taken:
             stats.journal_latency.observe_ns(now_ns - ticks.wide[TS_RECV_NS, : ticks.rows])
             settled.extend((mark.settled, _outcome(mark, ticks, verdict)) for mark in self.pulls)
         if self.flow_verdict is not None:
-            self.lane.flow_window.mark(self.flows, self.flow_verdict)
+            self.lane.flow_diff.mark(self.flows, self.flow_verdict)
             stats.received_rows[CAPITAL_FLOW.name] += self.flows.rows
             stats.repeat_rows[CAPITAL_FLOW.name] += self.flows.rows - self.flow_verdict.fresh_rows
         return settled
@@ -105,7 +105,7 @@ class Lane:
         self._encoder = TickEncoder(source, self.symbols, self.gateways)
         self._spare = TickBuffer()
         self.flows = FlowBuffer()
-        self.flow_window = FlowWindow(self.symbols)
+        self.flow_diff = FlowDiff(self.symbols)
         self._flow_encoder = FlowEncoder(source, self.symbols, self.gateways)
         self._spare_flows = FlowBuffer()
         self._pulls: list[PullMark] = []

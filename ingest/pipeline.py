@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -23,10 +22,10 @@ import structlog
 from codec.encode import encode_rows
 from codec.errors import TicktapeError
 from codec.records import RECORD_BYTES_MAX, Record
-from codec.tables import GAPS, TABLE_BY_NAME
+from codec.row_diff import RowDiff
+from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, GAPS, TABLE_BY_NAME
 from ingest.lane import Lane, PipelineStats, Settled, Taken
 from ingest.ledger import CAUSE_JOURNAL_FULL, Gap
-from ingest.published_rows import POLLED_TABLES, PublishedRows, TableRow
 from ingest.seen import export_seen, replay_record, restore_seen
 
 log = structlog.get_logger(__name__)
@@ -40,6 +39,8 @@ RECORD_ROWS_MAX = 512
 assert RECORD_ROWS_MAX * (8 << 10) < RECORD_BYTES_MAX
 WAITING_ROWS_MAX = 1 << 13
 """Rows of small tables that may wait before reading stops."""
+POLLED_TABLES = (CAPITAL_DISTRIBUTION, ARK_DYNAMIC)
+"""Tables with one row a poll: only new and changed ones go on."""
 SNAPSHOT_EVERY_S = 30.0
 _RETRY_S = 0.2
 
@@ -74,8 +75,8 @@ class TickPipeline:
         self._partition_count = partition_count
         self._windows = windows
         self._lanes: dict[str, Lane] = {}
-        self._rows: list[TableRow] = []
-        self._published = PublishedRows()
+        self._rows: list[tuple[str, Mapping[str, object]]] = []
+        self._diffs = {table.name: RowDiff(table) for table in POLLED_TABLES}
         self._waiting: list[Callable[[], None]] = []
         self._pending = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -175,13 +176,15 @@ class TickPipeline:
     def _store(
         self,
         taken: list[Taken],
-        rows: list[TableRow],
+        rows: list[tuple[str, Mapping[str, object]]],
     ) -> list[Settled]:
         """In the journal's thread: encode, append, remember. One append holds all of it."""
         records = [record for each in taken for record in each.encode()]
-        changed = self._published.changed(rows)
-        for name in dict.fromkeys(name for name, _ in changed):
-            members = [row for of, row in changed if of == name]
+        by_table: dict[str, list[Mapping[str, object]]] = {}
+        for name, row in rows:
+            by_table.setdefault(name, []).append(row)
+        fresh = {name: self._diffs[name].fresh(of) if name in self._diffs else of for name, of in by_table.items()}
+        for name, members in fresh.items():
             for begin in range(0, len(members), RECORD_ROWS_MAX):
                 part = members[begin : begin + RECORD_ROWS_MAX]
                 records.extend(encode_rows(TABLE_BY_NAME[name], part, self._partition_count))
@@ -189,10 +192,11 @@ class TickPipeline:
             return []
         now_ns = time.time_ns()
         settled = [each for batch in taken for each in batch.stored(self.stats, now_ns)]
-        self._published.mark(changed)
-        received = Counter(table for table, _ in rows if table in POLLED_TABLES)
-        self.stats.received_rows.update(received)
-        self.stats.repeat_rows.update(received - Counter(table for table, _ in changed))
+        for name, diff in self._diffs.items():
+            kept = fresh.get(name, [])
+            diff.mark(kept)
+            self.stats.received_rows[name] += len(by_table.get(name, []))
+            self.stats.repeat_rows[name] += len(by_table.get(name, [])) - len(kept)
         if time.monotonic() >= self._snapshot_due_s:
             self._save_windows()
         return settled
@@ -234,10 +238,10 @@ class TickPipeline:
     def _restore(self) -> None:
         snapshot, records = self._windows.load()
         if snapshot is not None:
-            restore_seen(snapshot, self._lanes, self._published)
+            restore_seen(snapshot, self._lanes, self._diffs)
         for record in records:
-            replay_record(record, self._lanes, self._published)
+            replay_record(record, self._lanes, self._diffs)
 
     def _save_windows(self) -> None:
-        self._windows.save(export_seen(self._lanes, self._published))
+        self._windows.save(export_seen(self._lanes, self._diffs))
         self._snapshot_due_s = time.monotonic() + SNAPSHOT_EVERY_S

@@ -10,7 +10,6 @@ import structlog
 
 from codec.clock import MarketClock
 from codec.opend.protocol import SessionChoice
-from codec.tables import TICKS
 from codec.warm import warm
 from ingest.gateway import GatewayConfig, OpenDGateway
 from ingest.pipeline import TickPipeline
@@ -97,8 +96,10 @@ class GatewaysHop:
         if self._pipeline is None:
             return
         stats = self._pipeline.stats
-        yield Metrics.ROWS, ("received", TICKS.name), stats.received_rows
-        yield Metrics.ROWS, ("repeat", TICKS.name), stats.repeat_rows
+        for table, rows in tuple(stats.received_rows.items()):
+            yield Metrics.ROWS, ("received", table), rows
+        for table, rows in tuple(stats.repeat_rows.items()):
+            yield Metrics.ROWS, ("repeat", table), rows
         for table, rows in tuple(stats.journaled_rows.items()):
             yield Metrics.ROWS, ("journaled", table), rows
         yield Metrics.LATENCY, ("journal",), stats.journal_latency
