@@ -15,7 +15,7 @@ from codec.markets import HK, US
 from codec.symbols import SymbolTable
 from codec.window import WINDOW_KEYS, SequenceWindow
 from tests.codec.examples import examples
-from tests.codec.tick_rows import Tick, buffer_of
+from tests.codec.tick_rows import Tick, buffer_of, tick_of
 
 SYMBOLS = 4
 
@@ -57,9 +57,7 @@ def judge(window: SequenceWindow, ticks: list[Tick], *, mark: bool = True) -> li
     """The window's verdict in the oracle's form."""
     buffer = buffer_of(ticks)
     verdict = window.test(buffer)
-    ordinals = [
-        int(ordinal) if fresh else None for fresh, ordinal in zip(verdict.fresh, verdict.ordinals, strict=True)
-    ]
+    ordinals = [int(ordinal) if fresh else None for fresh, ordinal in zip(verdict.fresh, verdict.ordinals, strict=True)]
     assert verdict.fresh_rows == sum(ordinal is not None for ordinal in ordinals)
     assert verdict.conflicts == sum(bool(ordinal) for ordinal in ordinals)
     if mark:
@@ -79,15 +77,16 @@ def check(batches: list[list[Tick]], unmarked: frozenset[int] = frozenset()) -> 
     return window, symbols
 
 
-small_ticks = st.builds(
-    lambda **values: Tick(**values),
-    symbol_id=st.integers(0, SYMBOLS - 1),
-    sequence=st.sampled_from([0, 1, 2, -1, 2**62, -(2**63), 2**63 - 1]),
-    price=st.sampled_from([1.0, 2.0]),
-    volume=st.sampled_from([100.0, 200.0]),
-    direction=st.sampled_from(["buy", "sell"]),
-    ts_event_us=st.sampled_from([0, 999_999, 1_000_000]),
-)
+small_ticks = st.fixed_dictionaries(
+    {
+        "symbol_id": st.integers(0, SYMBOLS - 1),
+        "sequence": st.sampled_from([0, 1, 2, -1, 2**62, -(2**63), 2**63 - 1]),
+        "price": st.sampled_from([1.0, 2.0]),
+        "volume": st.sampled_from([100.0, 200.0]),
+        "direction": st.sampled_from(["buy", "sell"]),
+        "ts_event_us": st.sampled_from([0, 999_999, 1_000_000]),
+    }
+).map(tick_of)
 
 
 @examples(200)

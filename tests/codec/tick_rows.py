@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from codec.columns import NULL_TIME, TickBuffer
 from codec.tables import DELIVERY, DIRECTION, SESSION
@@ -33,10 +33,15 @@ class Tick(NamedTuple):
         return self.price, self.volume, self.direction, self.ts_event_us // 1_000_000
 
 
+def tick_of(values: dict[str, Any]) -> Tick:
+    """A tick with `values`, the rest as usual."""
+    return Tick(**values)
+
+
 def buffer_of(ticks: list[Tick]) -> TickBuffer:
     buffer = TickBuffer(max(1, len(ticks)))
     buffer.rows = len(ticks)
-    values = {
+    values: dict[str, list[Any]] = {
         "symbol": [tick.symbol_id for tick in ticks],
         "sequence": [tick.sequence for tick in ticks],
         "price": [tick.price for tick in ticks],

@@ -139,22 +139,22 @@ def test_a_reader_that_is_configured_away_pins_nothing_until_it_comes_back(tmp_p
     journal.close()
 
 
-def append_until_full(journal: Journal, offered: list[Record]) -> int:
-    """How many records there was room for."""
+def append_until_full(journal: Journal, offered: list[Record]) -> tuple[int, JournalFull]:
+    """How many records there was room for, and what the next one got."""
     for kept, record in enumerate(offered):
         try:
             journal.append([record])
         except JournalFull as full:
-            assert full.retriable
-            assert "journal.max_bytes = 4000" in str(full)
-            return kept
+            return kept, full
     raise AssertionError("it never was full")
 
 
 def test_a_full_journal_keeps_nothing_and_goes_on_once_it_was_read(tmp_path: Path) -> None:
     journal = open_small(tmp_path, segment_bytes=1000, segments_max=4)
     offered = random_records(100, seed=5, value_bytes=(200,))
-    kept = append_until_full(journal, offered)
+    kept, full = append_until_full(journal, offered)
+    assert full.retriable
+    assert "journal.max_bytes = 4000" in str(full)
     assert (journal.size_bytes <= 4000, journal.next_offset) == (True, kept)
     assert len(read_all(tmp_path)[0]) == kept
     journal.control.commit("reader", kept)

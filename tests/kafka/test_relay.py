@@ -1,0 +1,320 @@
+"""The relay against a real Kafka, there and not there."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from structlog.typing import EventDict
+
+from codec.records import Record
+from sinks import topics
+from sinks.journal import Journal, JournalReader
+from sinks.kafka import KafkaConfig, headers_of
+from sinks.relay import RELAY_READER_NAME, Relay
+from tests.kafka.support import journal_offsets, make_topics, prefixes, read_topics, wait_until
+from tests.support.kafka import KafkaServer
+from tests.support.records import make_record, random_records
+
+pytestmark = pytest.mark.kafka
+PREFIXES = prefixes()
+
+MakeRelay = Callable[[KafkaConfig], Relay]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal.open(tmp_path / "journal", free_bytes_min=0, worker="w-0", readers=(RELAY_READER_NAME,))
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def make_relay(journal: Journal) -> Iterator[MakeRelay]:
+    """Relays of `journal`, stopped and closed at the end."""
+    made: list[tuple[Relay, JournalReader]] = []
+
+    def make(config: KafkaConfig) -> Relay:
+        reader = JournalReader(journal.path, RELAY_READER_NAME)
+        relay = Relay(reader, config, journal.worker)
+        journal.appended.append(relay.wake)
+        made.append((relay, reader))
+        relay.start()
+        return relay
+
+    yield make
+    for relay, reader in made:
+        relay.stop(0)
+        reader.close()
+
+
+@pytest.fixture
+def config(kafka_bootstrap: str) -> KafkaConfig:
+    """A Kafka with topics that no other test uses."""
+    config = KafkaConfig(kafka_bootstrap, topic_prefix=next(PREFIXES), partitions=3)
+    make_topics(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[KafkaServer]:
+    """A broker that a test may stop, kill and freeze; it leaves it running."""
+    if not (shutil.which("java") and shutil.which("mvn")):
+        pytest.skip("only a real broker can be stopped")
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_config(own_server: KafkaServer) -> KafkaConfig:
+    config = KafkaConfig(own_server.bootstrap_servers, topic_prefix=next(PREFIXES), partitions=3)
+    make_topics(config)
+    return config
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[EventDict]]:
+    with structlog.testing.capture_logs() as lines:
+        yield lines
+
+
+def drained(relay: Relay, journal: Journal) -> Callable[[], bool]:
+    return lambda: relay.lag_rows(journal.rows_total) == 0
+
+
+def mixed_records(count: int, seed: int) -> list[Record]:
+    """Records received just now: a broker that restarts forgets producers whose records look a day old."""
+    now_ns = time.time_ns()
+    records = random_records(count, seed=seed, value_bytes=(0, 500, 5000, 40_000))
+    return [dataclasses.replace(each, partition=each.partition % 3, recv_ns=now_ns) for each in records]
+
+
+def append_all(journal: Journal, records: list[Record], size: int = 7) -> None:
+    for start in range(0, len(records), size):
+        journal.append(records[start : start + size])
+
+
+def offsets_of_places(config: KafkaConfig, records: list[Record]) -> dict[tuple[str, int], list[int]]:
+    """Where each of `records`, the journal's first ones, belongs."""
+    places: dict[tuple[str, int], list[int]] = {}
+    for offset, record in enumerate(records):
+        places.setdefault((config.topic_of(record.table), record.partition), []).append(offset)
+    return places
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4", "none"])
+def test_every_record_arrives_once_in_order_with_its_headers(
+    journal: Journal, make_relay: MakeRelay, config: KafkaConfig, compression: str
+) -> None:
+    config = KafkaConfig(config.bootstrap_servers, config.topic_prefix, compression=compression, partitions=3)  # type: ignore[arg-type]
+    records = [*mixed_records(400, seed=21), make_record(bytes(8 << 20), partition=2)]
+    append_all(journal, records[:200])
+    relay = make_relay(config)
+    append_all(journal, records[200:])
+    wait_until(drained(relay, journal))
+    received = read_topics(config)
+    assert journal_offsets(received) == offsets_of_places(config, records)
+    rows_of_place: Counter[tuple[str, int]] = Counter()
+    for place, offsets in journal_offsets(received).items():
+        for offset, kafka_record in zip(offsets, received[place], strict=True):
+            record = records[offset]
+            rows_of_place[place] += record.rows
+            headers = headers_of(record, "w-0", journal.id, offset, rows_of_place[place])
+            assert (kafka_record.value, list(kafka_record.headers)) == (record.value, headers)
+            assert (kafka_record.key, kafka_record.timestamp) == (None, record.recv_ns // 1_000_000)
+    published = Counter[str]()
+    for record in records:
+        published[record.table] += record.rows
+    relay.stop(5)
+    assert relay.stats.published_rows == published
+    assert int(relay.stats.latency.counts.sum()) == len(records)
+
+
+def test_it_goes_on_where_it_stopped_and_repeats_nothing(
+    journal: Journal, make_relay: MakeRelay, config: KafkaConfig
+) -> None:
+    records = mixed_records(300, seed=22)
+    append_all(journal, records[:150])
+    first = make_relay(config)
+    wait_until(lambda: first.stats.ready)
+    first.stop(drain_s=10)
+    assert first.lag_rows(journal.rows_total) == 0, "stopping drains"
+    append_all(journal, records[150:])
+    second = make_relay(config)
+    wait_until(drained(second, journal))
+    received = read_topics(config)
+    assert journal_offsets(received) == offsets_of_places(config, records)
+    for place, kafka_records in received.items():
+        rows = sum(records[offset].rows for offset in offsets_of_places(config, records)[place])
+        assert dict(kafka_records[-1].headers)["ticktape-rows-total"] == b"%d" % rows
+
+
+def test_missing_topics_make_it_unready_until_they_are_there(
+    journal: Journal, make_relay: MakeRelay, kafka_bootstrap: str, log_lines: list[EventDict]
+) -> None:
+    config = KafkaConfig(kafka_bootstrap, topic_prefix=next(PREFIXES), partitions=3)
+    journal.append(mixed_records(5, seed=23))
+    relay = make_relay(config)
+    wait_until(lambda: "ticktape schema apply" in (relay.stats.trouble or ""))
+    time.sleep(1)
+    assert len(log_lines) == 1, "said once, however often it is tried"
+    make_topics(config)
+    wait_until(drained(relay, journal))
+    assert relay.stats.ready
+    assert [line["event"] for line in log_lines] == ["not relaying to Kafka, trying again", "relaying to Kafka"]
+    assert sum(map(len, read_topics(config).values())) == 5
+
+
+def test_another_partition_count_makes_it_unready(journal: Journal, make_relay: MakeRelay, config: KafkaConfig) -> None:
+    journal.append([make_record()])
+    relay = make_relay(KafkaConfig(config.bootstrap_servers, config.topic_prefix, partitions=12))
+    wait_until(lambda: "has 3 partitions, [kafka] partitions is 12" in (relay.stats.trouble or ""))
+    assert not relay.stats.ready
+    started_s = time.monotonic()
+    relay.stop(drain_s=10)
+    assert time.monotonic() - started_s < 3, "nothing can be drained"
+    assert read_topics(config) == {}
+
+
+def test_a_record_for_a_partition_that_is_no_more_is_held_back(
+    journal: Journal, make_relay: MakeRelay, config: KafkaConfig
+) -> None:
+    journal.append([make_record(partition=3)])
+    relay = make_relay(config)
+    wait_until(lambda: "partition 3" in (relay.stats.trouble or ""))
+    assert relay.lag_rows(journal.rows_total) == 1
+
+
+def test_a_record_that_kafka_refuses_holds_the_position_and_repeats_nothing(
+    journal: Journal, make_relay: MakeRelay, kafka_bootstrap: str, log_lines: list[EventDict]
+) -> None:
+    """A topic without room for the record: what Kafka took behind it is not sent again with it."""
+    config = KafkaConfig(kafka_bootstrap, topic_prefix=next(PREFIXES), partitions=3)
+    wanted = topics.wanted_topics(config)
+    small = [dataclasses.replace(each, settings={"max.message.bytes": "2000"}) for each in wanted]
+    gaps = config.topic_of("gaps")
+    asyncio.run(topics.create(config, [s if s.name == gaps else w for s, w in zip(small, wanted, strict=True)]))
+    now_ns = time.time_ns()
+    ticks = [make_record(b"tick", partition=i % 3, recv_ns=now_ns) for i in range(20)]
+    large = make_record(random.Random(27).randbytes(5000), table="gaps", recv_ns=now_ns)
+    records = [*ticks[:10], large, *ticks[10:]]
+    append_all(journal, records)
+    relay = make_relay(config)
+    wait_until(lambda: f"refused records for {gaps}/0" in (relay.stats.trouble or ""))
+    time.sleep(2)
+    assert relay.lag_rows(journal.rows_total) == 11
+    assert [line["event"] for line in log_lines].count("not relaying to Kafka, trying again") < 20
+    asyncio.run(allow_large_records(config, gaps))
+    wait_until(drained(relay, journal))
+    assert journal_offsets(read_topics(config)) == offsets_of_places(config, records)
+
+
+async def allow_large_records(config: KafkaConfig, topic: str) -> None:
+    async with topics._admin(config) as admin:
+        settings = {"max.message.bytes": str(topics.MESSAGE_BYTES_MAX)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, settings)])
+
+
+def test_no_kafka_at_the_start_then_one(
+    journal: Journal,
+    make_relay: MakeRelay,
+    own_server: KafkaServer,
+    own_config: KafkaConfig,
+    log_lines: list[EventDict],
+) -> None:
+    records = mixed_records(50, seed=24)
+    append_all(journal, records)
+    own_server.stop()
+    relay = make_relay(own_config)
+    wait_until(lambda: "cannot be used" in (relay.stats.trouble or ""))
+    time.sleep(1.5)
+    assert len(log_lines) == 1, "said once, however often it is tried"
+    own_server.start()
+    wait_until(drained(relay, journal))
+    assert journal_offsets(read_topics(own_config)) == offsets_of_places(own_config, records)
+
+
+@pytest.mark.parametrize("outage", ["stop", "kill", "freeze"])
+def test_an_outage_loses_and_repeats_nothing(
+    journal: Journal,
+    make_relay: MakeRelay,
+    own_server: KafkaServer,
+    own_config: KafkaConfig,
+    log_lines: list[EventDict],
+    outage: str,
+) -> None:
+    records = mixed_records(900, seed=25)
+    relay = make_relay(own_config)
+
+    def append_slowly() -> None:
+        for start in range(0, 900, 3):
+            journal.append(records[start : start + 3])
+            time.sleep(0.01)
+
+    appending = threading.Thread(target=append_slowly)
+    appending.start()
+    wait_until(lambda: relay.stats.published_rows.total() > 50_000)
+    if outage == "freeze":
+        own_server.freeze(frozen=True)
+    else:
+        getattr(own_server, outage)()
+    wait_until(lambda: not relay.stats.ready)
+    appending.join()
+    assert relay.lag_rows(journal.rows_total) > 0
+    if outage == "freeze":
+        own_server.freeze(frozen=False)
+    else:
+        own_server.start()
+    wait_until(drained(relay, journal))
+    wait_until(lambda: relay.stats.ready)
+    assert journal_offsets(read_topics(own_config)) == offsets_of_places(own_config, records)
+    events = [line["event"] for line in log_lines]
+    assert events == ["relaying to Kafka", "not relaying to Kafka, trying again", "relaying to Kafka"]
+
+
+_RELAY_UNTIL_KILLED = """
+import sys, time
+from pathlib import Path
+from sinks import topics
+from sinks.journal import JournalReader
+from sinks.kafka import KafkaConfig
+from sinks.relay import Relay
+path, servers, prefix = sys.argv[1:]
+relay = Relay(JournalReader(Path(path), "relay"), KafkaConfig(servers, prefix, partitions=3), "w-0")
+relay.start()
+while True:
+    print(relay.stats.published_rows.total(), flush=True)
+    time.sleep(0.001)
+"""
+
+
+def test_killed_at_any_instant_it_loses_nothing(journal: Journal, make_relay: MakeRelay, config: KafkaConfig) -> None:
+    records = mixed_records(3000, seed=26)
+    append_all(journal, records)
+    for at_least_rows in (1, 200_000, 600_000):
+        command = [sys.executable, "-c", _RELAY_UNTIL_KILLED, str(journal.path)]
+        command += [config.bootstrap_servers, config.topic_prefix]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            rows = -1
+            while rows < at_least_rows:
+                line = process.stdout.readline().strip()
+                rows = int(line) if line.isdigit() else rows  # and log lines
+            process.kill()
+    relay = make_relay(config)
+    wait_until(drained(relay, journal))
+    expected = offsets_of_places(config, records)
+    for place, offsets in journal_offsets(read_topics(config)).items():
+        assert list(dict.fromkeys(offsets)) == expected[place], "repeats come later, nothing is left out"
