@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +15,7 @@ import structlog
 from codec.clock import MarketClock
 from codec.markets import parse_symbol, symbol_name
 from codec.opend.decoder import OpenDDecoder, Refused
+from codec.opend.notes import TIME_DISAGREEMENTS, UNLISTED_MARKETS, UNLISTED_NUMBERS
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
 from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
 from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, DEAD_LETTERS, GAPS, PERIOD
@@ -119,7 +120,7 @@ class OpenDGateway:
             gateway_id=self._gateway_id,
         )
         self._limiters = limiters(config.quota_share)
-        self._targets = list(_targets(config))
+        self._targets = _targets(config)
         self._securities = tuple(parse_symbol(symbol) for symbol in config.symbols)
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
@@ -143,9 +144,10 @@ class OpenDGateway:
         """Whether the session is past its greeting."""
         return self._connection is not None and self._connection.ready
 
-    @property
-    def time_disagreements(self) -> int:
-        return int(self._decoder.counters[0])
+    def quota_used(self) -> dict[str, float]:
+        """How much of each polled call's quota the last window used, 1.0 for all of it."""
+        now_ns = time.monotonic_ns()
+        return {_call(proto_id): limiter.used_ratio(now_ns) for proto_id, limiter in self._limiters.items()}
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
@@ -168,6 +170,11 @@ class OpenDGateway:
             "subscribed": len(subscriber.confirmed) if subscriber else 0,
             "filled": len(subscriber.filled) if subscriber else 0,
             "refused": {symbol_name(*s): text for s, text in subscriber.refused.items()} if subscriber else {},
+            "polled": len(self._targets),
+            "unknown_messages": {str(proto_id): count for proto_id, count in self.stats.unknown_messages.items()},
+            "times_disagreeing": int(self._decoder.counters[TIME_DISAGREEMENTS]),
+            "numbers_unlisted": int(self._decoder.counters[UNLISTED_NUMBERS]),
+            "markets_unlisted": int(self._decoder.counters[UNLISTED_MARKETS]),
             "open_gaps": self.ledger.open_gaps,
             "connects": self.stats.connects,
             "last_error": None if self.up else self._last_error,
@@ -353,14 +360,17 @@ class OpenDGateway:
         self._log.info("the gateway notifies", notice=str(notice.notice).replace("\n", " ").strip())
 
 
-def _targets(config: GatewayConfig) -> Iterator[tuple[PollTarget, float]]:
-    """What to poll, with the interval of each in seconds."""
+def _targets(config: GatewayConfig) -> dict[PollTarget, float]:
+    """What to poll, with the interval of each in seconds; asked for twice, the shorter one."""
+    intervals_s: dict[PollTarget, float] = {}
     for poll in config.polls:
         proto_id = CALL_OF_FEED[poll.feed]
         periods = [PERIOD.code(word) for word in poll.periods] if proto_id is ProtoId.GET_CAPITAL_FLOW else [0]
         for symbol in poll.symbols:
             for period in periods:
-                yield PollTarget(proto_id, parse_symbol(symbol), period), poll.interval_s
+                target = PollTarget(proto_id, parse_symbol(symbol), period)
+                intervals_s[target] = min(poll.interval_s, intervals_s.get(target, poll.interval_s))
+    return intervals_s
 
 
 def _call(proto_id: int) -> str:

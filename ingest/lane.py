@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from codec.columns import SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS, TickBuffer
+from codec.columns import GATEWAY_ID, SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS, TickBuffer
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
 from codec.flow_columns import FlowBuffer
@@ -35,7 +35,8 @@ class PipelineStats:
     received_rows: Counter[str] = field(default_factory=Counter)
     """By table, as are the other rows: decoded, of which `repeat_rows` had been seen."""
     repeat_rows: Counter[str] = field(default_factory=Counter)
-    conflicts: int = 0
+    conflicts: Counter[str] = field(default_factory=Counter)
+    """Ticks that share a sequence with another, by gateway."""
     journaled_rows: Counter[str] = field(default_factory=Counter)
     journal_latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     journal_full_since_ns: int | None = None
@@ -81,7 +82,7 @@ class Taken:
             self.lane.stored(ticks, verdict)
             stats.received_rows[TICKS.name] += ticks.rows
             stats.repeat_rows[TICKS.name] += ticks.rows - verdict.fresh_rows
-            stats.conflicts += verdict.conflicts
+            stats.conflicts.update(self.lane.conflicts_by_gateway(ticks, verdict))
             stats.journal_latency.observe_ns(now_ns - ticks.wide[TS_RECV_NS, : ticks.rows])
             settled.extend((mark.settled, _outcome(mark, ticks, verdict)) for mark in self.pulls)
         if self.flow_verdict is not None:
@@ -153,6 +154,13 @@ class Lane:
     def journaled(self, symbol_ids: NDArray[np.int32], ts_event_us: NDArray[np.int64]) -> None:
         """Rows of these symbols and times, (n,) each, are durable. A pull brings older ones after newer ones."""
         np.maximum.at(self.latest_ts_us, symbol_ids, ts_event_us)
+
+    def conflicts_by_gateway(self, ticks: TickBuffer, verdict: Verdict) -> dict[str, int]:
+        """How many fresh ticks of each gateway share their sequence with another."""
+        if not verdict.conflicts:
+            return {}
+        counts = np.bincount(ticks.small[GATEWAY_ID, : ticks.rows][verdict.fresh & (verdict.ordinals > 0)])
+        return {self.gateways[gateway_id]: count for gateway_id, count in enumerate(counts.tolist()) if count}
 
     def _log_conflicts(self, ticks: TickBuffer, verdict: Verdict) -> None:
         conflicting = ticks.narrow[SYMBOL_ID, : ticks.rows][verdict.fresh & (verdict.ordinals > 0)]

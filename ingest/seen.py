@@ -93,6 +93,7 @@ def _replay_flows(batch: pa.RecordBatch, lane: Lane) -> None:
         elif kind is Kind.FLOAT64:
             values = batch.column(name).to_numpy(zero_copy_only=False)
         else:
+            assert isinstance(kind, Kind)
             values = batch.column(name).view(_INTEGERS[kind]).to_numpy()
         getattr(flows, block)[row] = values
     lane.flow_diff.mark_journaled(flows)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from codec.opend.decoder import OpenDDecoder
 from codec.opend.protocol import HEADER_BYTES, SessionChoice
+from ingest.lane import Lane
 from ingest.opend.events import (
     Closed,
     DeadLetter,
@@ -23,7 +24,7 @@ from ingest.opend.events import (
 from ingest.opend.poller import Poller, PollTarget
 from ingest.opend.session import OpenDSession, State
 from ingest.opend.subscriber import Security, Subscriber
-from ingest.pipeline import Lane, TickPipeline
+from ingest.pipeline import TickPipeline
 from ingest.receive_buffer import ReceiveBuffer
 from ingest.transport import TcpTransport
 
