@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from codec.arrow import arrow_type
 from codec.flow_columns import FLOW_BLOCK_ROWS, FLOW_SYMBOL_ID, PERIOD_CODE, FlowBuffer
 from codec.grouping import Grouper, constant_word, enum_array, enum_positions, plain_array, word_array
+from codec.markets import parse_symbol
 from codec.records import Record
 from codec.symbols import SymbolTable
-from codec.tables import CAPITAL_FLOW, PERIOD, EnumKind
+from codec.tables import CAPITAL_FLOW, PERIOD, EnumKind, Kind
 
 _NO_PERIOD = 0
 """What polls bring is live, of whatever period: no row has the code that would make it backfill."""
@@ -62,3 +63,27 @@ class FlowEncoder:
             else:
                 arrays[name] = plain_array(column.kind, values)
         return self._grouper.records(CAPITAL_FLOW, groups, arrays, columns["ts_event"], columns["ts_recv"])
+
+
+def flows_of_batch(batch: pa.RecordBatch, symbols: SymbolTable) -> FlowBuffer:
+    """The rows of a `capital_flow` record read back, all but their gateway, in their order."""
+    flows = FlowBuffer(batch.num_rows)
+    flows.rows = batch.num_rows
+    for name, (block, row) in FLOW_BLOCK_ROWS.items():
+        kind, column = CAPITAL_FLOW[name].kind, batch.column(name)
+        if kind in (Kind.TIME_US, Kind.TIME_NS):
+            column = column.view(pa.int64())
+        elif kind is Kind.DATE:
+            column = column.view(pa.int32())
+        elif kind is Kind.FLOAT64:
+            column = column.fill_null(np.nan)
+        elif name in ("symbol", "period"):
+            assert isinstance(column, pa.DictionaryArray)
+            words = map(str, column.dictionary.to_pylist())
+            ids = [PERIOD.code(word) if name == "period" else symbols.id_of(*parse_symbol(word)) for word in words]
+            getattr(flows, block)[row] = np.array(ids, np.int32)[column.indices.to_numpy()]
+            continue
+        else:
+            continue
+        getattr(flows, block)[row] = column.to_numpy(zero_copy_only=False)
+    return flows
