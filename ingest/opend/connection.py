@@ -101,7 +101,7 @@ class OpenDConnection:
             await loop.create_connection(lambda: self._transport, host, port)
         try:
             self._session = OpenDSession(self._decoder, now_ns=time.monotonic_ns())
-            self._after()
+            self._read()
             return await self._over
         finally:
             self.close("closed by us")
@@ -123,7 +123,8 @@ class OpenDConnection:
 
     def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
         self._recv_ns = recv_ns
-        self._read()
+        if self._session is not None:  # uvloop may read before `run` goes on, which then reads
+            self._read()
 
     def ended(self, reason: str) -> None:
         self.close(reason)

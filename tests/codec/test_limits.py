@@ -40,6 +40,9 @@ def decode(
     return decoder.decode(source, 0, len(stream), 0, ticks), ticks
 
 
+thousands = pytest.mark.skipif(JIT_DISABLED, reason="thousands of frames or ticks take long as plain Python")
+
+
 def refusal(decoded: Decoded) -> tuple[str, str]:
     (note,) = decoded.notes
     assert isinstance(note, Refused)
@@ -145,6 +148,7 @@ def test_what_was_counted_of_a_frame_that_waits_is_counted_once() -> None:
     assert decoder.counters[[n.TIME_DISAGREEMENTS, n.UNLISTED_NUMBERS]].tolist() == [3, 3]
 
 
+@thousands
 def test_when_the_notes_are_full_the_rest_waits() -> None:
     ping = pack_frame(ProtoId.KEEP_ALIVE, 5, b"\x08\x00")
     decoded, _ = decode(ping * (n.NOTES_MAX + 1))
@@ -156,6 +160,7 @@ def test_when_the_notes_are_full_the_rest_waits() -> None:
     assert not decode(ping * n.NOTES_MAX)[0].needs_room
 
 
+@thousands
 @pytest.mark.parametrize("proto_id", [PUSH, PULL])
 @pytest.mark.parametrize("trailer", [b"", b"\xa2\x06\x02\x08\x00"])
 def test_bad_ticks_are_listed_one_by_one_up_to_a_limit(proto_id: int, trailer: bytes) -> None:
@@ -170,13 +175,14 @@ def test_bad_ticks_are_listed_one_by_one_up_to_a_limit(proto_id: int, trailer: b
     assert ticks.rows == 2
 
 
+@thousands
 def test_bad_ticks_that_other_notes_leave_no_room_for_wait() -> None:
     ping = pack_frame(ProtoId.KEEP_ALIVE, 5, b"\x08\x00")
     decoded, ticks = decode(ping + pack_frame(PUSH, 1, body(1, bad=n.NOTES_MAX - 1)), 2 * n.NOTES_MAX)
     assert (decoded.needs_room, decoded.consumed, len(decoded.notes), ticks.rows) == (True, len(ping), 1, 0)
 
 
-@pytest.mark.skipif(JIT_DISABLED, reason="65,536 symbols take a minute as plain Python")
+@thousands
 def test_when_symbols_run_out_new_ones_are_refused_and_known_ones_go_on() -> None:
     symbols = SymbolTable(12)
     for number in range(SYMBOLS_MAX):

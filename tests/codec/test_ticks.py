@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.bits import JIT_DISABLED
 from codec.opend.protocol import HEADER_BYTES, ProtoId, pack_frame
 from tests.codec import strategies as drawn
 from tests.codec.examples import examples
@@ -101,7 +102,7 @@ def test_a_body_truncated_at_every_byte(body: bytes, proto_id: int) -> None:
 @given(stream=drawn.streams(count_max=2))
 def test_a_stream_truncated_at_every_byte(stream: bytes) -> None:
     """A frame cut off by a disconnect yields nothing, the frames before it all they hold."""
-    for size in range(len(stream)):
+    for size in range(0, len(stream), 20 if JIT_DISABLED else 1):
         check(stream[:size], padding=stream[size:] or b"\0")
 
 
