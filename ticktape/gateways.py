@@ -21,7 +21,6 @@ from ticktape.settings import OpenDSettings, Settings
 from ticktape.window_store import JournalWindowStore
 from ticktape.wiring import partition_count
 
-
 log = structlog.get_logger(__name__)
 
 

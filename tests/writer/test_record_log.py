@@ -11,13 +11,13 @@ from typing import Protocol
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from sinks.kafka import KafkaConfig, headers_of
 
 from codec.records import Record
 from codec.tables import CAPITAL_FLOW, TICKS
 from sinks import topics
 from sinks.journal import Journal
 from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
+from sinks.kafka import KafkaConfig, headers_of
 from sinks.kafka_log import KafkaRecordLog
 from sinks.record_log import LoggedRecord, Place, RecordLog, RecordLogMismatch, UnreadableRecord
 from tests.support.batches import make_table_record
