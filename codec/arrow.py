@@ -75,3 +75,17 @@ def batch_of_rows(table: Table, rows: Iterable[Mapping[str, object]]) -> pa.Reco
     schema = arrow_schema(table)
     arrays = [pa.array([row.get(field.name) for row in kept], field.type) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+_INTEGERS: dict[Kind, pa.DataType] = {Kind.DATE: pa.int32(), Kind.TIME_US: pa.int64(), Kind.TIME_NS: pa.int64()}
+
+
+def rows_of_batch(table: Table, batch: pa.RecordBatch) -> list[dict[str, object]]:
+    """The rows of a record batch as `batch_of_rows` takes them: times and dates are integers."""
+    columns = {}
+    for column in table:
+        values = batch.column(column.name)
+        if isinstance(column.kind, Kind) and column.kind in _INTEGERS:
+            values = values.view(_INTEGERS[column.kind])
+        columns[column.name] = values.to_pylist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

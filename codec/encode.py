@@ -1,8 +1,4 @@
-"""Batches to records: fresh rows, split by partition, as Arrow IPC streams.
-
-Nothing here is done row by row in Python: a kernel orders the rows by (partition, kind) and numbers
-each record's symbols; Arrow arrays are then slices of the ordered columns.
-"""
+"""Batches to records: fresh rows, split by partition, as Arrow IPC streams."""
 
 from __future__ import annotations
 
@@ -15,85 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codec.arrow import arrow_schema, arrow_type, batch_of_rows, enum_words, ipc_stream
+from codec.arrow import arrow_type, batch_of_rows, ipc_stream
 from codec.columns import BLOCK_ROWS, DELIVERY_CODE, NULL_TIME, SYMBOL_ID, TickBuffer
-from codec.kernel import kernel
+from codec.grouping import Grouper, constant_word, enum_array, enum_positions, plain_array, word_array
 from codec.partition import partition_of
 from codec.records import Record, RecordKind
-from codec.symbols import SYMBOLS_MAX, SymbolTable
+from codec.symbols import SymbolTable
 from codec.tables import DELIVERY, TICKS, EnumKind, Kind, Table
 
 _PULL = DELIVERY.code("pull")
-_KINDS = 2  # live and backfill rows never share a record
 _CONDITIONS = 128
-
-assert (RecordKind.LIVE, RecordKind.BACKFILL) == (0, 1)
-
-
-@kernel
-def _order_rows(
-    narrow: NDArray[np.int32],
-    small: NDArray[np.uint8],
-    fresh: NDArray[np.bool_],
-    rows: int,
-    partitions: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    order: NDArray[np.int64],
-) -> None:
-    """A stable counting sort of the fresh rows by group = partition * 2 + kind.
-
-    `starts` is (groups + 1,) zeros and becomes the first place of each group in `order`.
-    """
-    for i in range(rows):
-        if fresh[i]:
-            group = partitions[narrow[SYMBOL_ID, i]] * _KINDS + (small[DELIVERY_CODE, i] == _PULL)
-            starts[group + 1] += 1
-    for group in range(1, len(starts)):
-        starts[group] += starts[group - 1]
-    for i in range(rows):
-        if fresh[i]:
-            group = partitions[narrow[SYMBOL_ID, i]] * _KINDS + (small[DELIVERY_CODE, i] == _PULL)
-            order[starts[group]] = i
-            starts[group] += 1
-    for group in range(len(starts) - 1, 0, -1):
-        starts[group] = starts[group - 1]
-    starts[0] = 0
-
-
-@kernel
-def _number_symbols(
-    ids: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    numbers: NDArray[np.int32],
-    codes: NDArray[np.int32],
-    used: NDArray[np.int32],
-    used_starts: NDArray[np.int64],
-) -> None:
-    """Number the symbols of each group from 0 in order of appearance.
-
-    `numbers` is (symbols,) scratch, all -1, and is left so. Writes each row's number to `codes`,
-    and each group's ids to used[used_starts[group] : used_starts[group + 1]].
-    """
-    at = np.int64(0)
-    for group in range(len(starts) - 1):
-        used_starts[group] = at
-        for i in range(starts[group], starts[group + 1]):
-            if numbers[ids[i]] < 0:
-                numbers[ids[i]] = at - used_starts[group]
-                used[at] = ids[i]
-                at += 1
-            codes[i] = numbers[ids[i]]
-        for i in range(used_starts[group], at):
-            numbers[used[i]] = -1
-    used_starts[len(starts) - 1] = at
-
-
-def _enum_positions(kind: EnumKind) -> NDArray[np.int8]:
-    """(256,) int8: the place of each code's word in the column's dictionary."""
-    positions = np.zeros(256, np.int8)
-    for place, (_, code) in enumerate(kind.members):
-        positions[code] = place
-    return positions
 
 
 class TickEncoder:
@@ -103,13 +30,11 @@ class TickEncoder:
     """
 
     def __init__(self, source: str, symbols: SymbolTable, gateways: Sequence[str]) -> None:
-        self._source = pa.array([source], pa.utf8())
-        self._symbols = symbols
+        self._source = source
         self._gateways = gateways
-        self._names = pa.array([], pa.utf8())
-        self._numbers: NDArray[np.int32] = np.full(SYMBOLS_MAX, -1, np.int32)
+        self._grouper = Grouper(symbols)
         self._condition_words = pa.array(["", *map(chr, range(1, _CONDITIONS))], pa.utf8())
-        self._positions = {c.name: _enum_positions(c.kind) for c in TICKS if isinstance(c.kind, EnumKind)}
+        self._positions = {c.name: enum_positions(c.kind) for c in TICKS if isinstance(c.kind, EnumKind)}
 
     def encode(
         self, ticks: TickBuffer, fresh: NDArray[np.bool_], ordinals: NDArray[np.uint32], fresh_rows: int
@@ -123,59 +48,22 @@ class TickEncoder:
         """
         if fresh_rows == 0:
             return []
-        groups = self._symbols.partition_count * _KINDS
-        starts, order = np.zeros(groups + 1, np.int64), np.empty(fresh_rows, np.int64)
-        _order_rows(ticks.narrow, ticks.small, fresh, ticks.rows, self._symbols.partitions, starts, order)
-        ids = ticks.narrow[SYMBOL_ID].take(order)
-        codes, used = np.empty(fresh_rows, np.int32), np.empty(fresh_rows, np.int32)
-        used_starts = np.zeros(groups + 1, np.int64)
-        _number_symbols(ids, starts, self._numbers, codes, used, used_starts)
-        if len(self._names) < len(self._symbols.names):
-            self._names = pa.array(self._symbols.names, pa.utf8())
-
-        columns = {name: getattr(ticks, block)[row].take(order) for name, (block, row) in BLOCK_ROWS.items()}
-        columns["ordinal"] = ordinals.take(order)
-        fixed = {name: self._array(name, values) for name, values in columns.items() if name != "symbol"}
-        fixed["source"] = pa.DictionaryArray.from_arrays(np.zeros(fresh_rows, np.int32), self._source)
-
-        occupied = np.flatnonzero(starts[1:] > starts[:-1])
-        begins = starts[occupied]
-        first_us = np.minimum.reduceat(columns["ts_event"], begins)
-        last_us = np.maximum.reduceat(columns["ts_event"], begins)
-        recv_ns = np.maximum.reduceat(columns["ts_recv"], begins)
-        records = []
-        for place, group in enumerate(occupied.tolist()):
-            begin, end = int(starts[group]), int(starts[group + 1])
-            words = self._names.take(used[used_starts[group] : used_starts[group + 1]])
-            symbol = pa.DictionaryArray.from_arrays(codes[begin:end], words)
-            batch = pa.RecordBatch.from_arrays(
-                [
-                    symbol if column.name == "symbol" else fixed[column.name].slice(begin, end - begin)
-                    for column in TICKS
-                ],
-                schema=arrow_schema(TICKS),
-            )
-            value = ipc_stream(batch)
-            records.append(
-                Record(
-                    table=TICKS.name,
-                    kind=RecordKind(group % _KINDS),
-                    partition=group // _KINDS,
-                    rows=end - begin,
-                    first_ts_ns=int(first_us[place]) * 1000,
-                    last_ts_ns=int(last_us[place]) * 1000,
-                    recv_ns=int(recv_ns[place]),
-                    crc32c=google_crc32c.value(value),
-                    value=value,
-                )
-            )
-        return records
+        groups = self._grouper.group(ticks.narrow[SYMBOL_ID], ticks.small[DELIVERY_CODE], _PULL, fresh, fresh_rows)
+        columns = {
+            name: getattr(ticks, block)[row].take(groups.order)
+            for name, (block, row) in BLOCK_ROWS.items()
+            if name != "symbol"
+        }
+        columns["ordinal"] = ordinals.take(groups.order)
+        arrays = {name: self._array(name, values) for name, values in columns.items()}
+        arrays["source"] = constant_word(self._source, fresh_rows)
+        return self._grouper.records(TICKS, groups, arrays, columns["ts_event"], columns["ts_recv"])
 
     def _array(self, name: str, values: NDArray[Any]) -> pa.Array[Any]:
         """The Arrow array of one ordered column, without copying where the layouts agree."""
         kind = TICKS[name].kind
         if isinstance(kind, EnumKind):
-            return pa.DictionaryArray.from_arrays(self._positions[name][values], enum_words(kind))
+            return enum_array(kind, self._positions[name], values)
         if name == "condition":
             present = np.flatnonzero(np.bincount(values, minlength=_CONDITIONS))
             numbers = np.zeros(_CONDITIONS, np.int32)
@@ -183,14 +71,10 @@ class TickEncoder:
             words = self._condition_words.take(present)
             return pa.DictionaryArray.from_arrays(numbers[values], words)
         if name == "gateway":
-            words = pa.array(list(self._gateways), pa.utf8())
-            return pa.DictionaryArray.from_arrays(values.astype(np.int32), words)
+            return word_array(list(self._gateways), values)
         if TICKS[name].nullable:
             return pa.array(values, arrow_type(kind), mask=values == NULL_TIME)
-        plain: pa.Array[Any] = pa.array(values)
-        if kind in (Kind.TIME_US, Kind.TIME_NS, Kind.DATE):
-            return plain.view(arrow_type(kind))
-        return plain
+        return plain_array(kind, values)
 
 
 def encode_rows(

@@ -33,6 +33,9 @@ REASONS: dict[int, tuple[str, str]] = {
     n.TIMESTAMP_UNREADABLE: ("bad_row", "the timestamp is missing or no time between 1990 and 2100"),
     n.PRICE_NOT_FINITE: ("bad_row", "the price is infinite or not a number"),
     n.AMOUNT_NOT_FINITE: ("bad_row", "volume or turnover is infinite or not a number"),
+    n.TOO_MANY_LINES: ("too_many_lines", "more lines than one reply may hold"),
+    n.TOO_MANY_BAD_LINES: ("too_many_bad_lines", "more bad lines than are listed one by one"),
+    n.INFLOW_NOT_FINITE: ("bad_row", "an amount is infinite or not a number"),
 }
 """Each reason's word in `dead_letters` and what it means."""
 

@@ -42,7 +42,10 @@ REFUSED_TICK = 3
     TIMESTAMP_UNREADABLE,
     PRICE_NOT_FINITE,
     AMOUNT_NOT_FINITE,
-) = range(15)
+    TOO_MANY_LINES,
+    TOO_MANY_BAD_LINES,
+    INFLOW_NOT_FINITE,
+) = range(18)
 
 # Elements of the counters: ticks whose text and timestamp differ, numbers made `unknown`, ticks of
 # markets that are not listed. Ticks of refused frames are not counted.

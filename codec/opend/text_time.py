@@ -27,6 +27,7 @@ from codec.clock import (
     trade_day_and_session,
 )
 from codec.kernel import inlined, kernel
+from codec.opend.notes import NO_REASON, TIME_DISAGREEMENTS, TIME_UNREADABLE, TIMESTAMP_UNREADABLE
 
 # Columns of a minute cache, one row a market number, int64.
 MINUTE_LOW, MINUTE_HIGH, MINUTE_UTC_US, MINUTE_TRADE_DAY, MINUTE_SESSION, MINUTE_OTHER_US = range(6)
@@ -39,7 +40,9 @@ _THREES = np.uint64(0x3333_3333_3333_3333)
 _SIXES = np.uint64(0x0606_0606_0606_0606)
 _HIGH = np.uint64(0xF0F0_F0F0_F0F0_F0F0)
 
-MINUTE_BYTES, SECOND_BYTES, MILLISECOND_BYTES = 16, 19, 23
+DATE_BYTES, MINUTE_BYTES, SECOND_BYTES, MILLISECOND_BYTES = 10, 16, 19, 23
+
+SECOND_US = 1_000_000
 
 
 @inlined
@@ -57,6 +60,18 @@ def _two_digits(source: NDArray[np.uint8], at: int) -> int:
 
 
 @kernel
+def read_date(source: NDArray[np.uint8], at: int) -> int:
+    """Days from the epoch to the date `yyyy-MM-dd` at `at`, or UNREADABLE."""
+    if source[at + 4] != 45 or source[at + 7] != 45:
+        return np.int64(UNREADABLE)
+    year = _two_digits(source, at) * 100 + _two_digits(source, at + 2)
+    month, day = _two_digits(source, at + 5), _two_digits(source, at + 8)
+    if year < 1990 or year > 2099 or month < 1 or month > 12 or day < 1 or day > days_in_month(year, month):
+        return np.int64(UNREADABLE)
+    return days_from_civil(year, month, day)
+
+
+@kernel
 def read_minute(
     source: NDArray[np.uint8],
     at: int,
@@ -68,16 +83,13 @@ def read_minute(
     minutes: NDArray[np.int64],
 ) -> bool:
     """Read `yyyy-MM-dd HH:mm` at `at` into the market's row of `minutes`; False when it is no time."""
-    if source[at + 4] != 45 or source[at + 7] != 45 or source[at + 10] != 32 or source[at + 13] != 58:
+    day = read_date(source, at)
+    if day == UNREADABLE or source[at + 10] != 32 or source[at + 13] != 58:
         return False
-    year = _two_digits(source, at) * 100 + _two_digits(source, at + 2)
-    month, day = _two_digits(source, at + 5), _two_digits(source, at + 8)
     hour, minute = _two_digits(source, at + 11), _two_digits(source, at + 14)
-    if year < 1990 or year > 2099 or month < 1 or month > 12 or day < 1 or day > days_in_month(year, month):
-        return False
     if hour < 0 or hour > 23 or minute < 0 or minute > 59:
         return False
-    local_s = days_from_civil(year, month, day) * DAY_S + hour * 3600 + minute * 60
+    local_s = day * DAY_S + hour * 3600 + minute * 60
     zone = np.int64(markets[market, ZONE])
     utc_s = to_utc_s(local_s, zone, False, changes, cached_changes)
     other_s = to_utc_s(local_s, zone, True, changes, cached_changes)
@@ -153,3 +165,91 @@ def day_and_session_at(
         return utc_us // (DAY_S * 1_000_000), 0
     local_s = to_local_s(utc_us // 1_000_000, np.int64(markets[market, ZONE]), changes, cached_changes)
     return trade_day_and_session(local_s, np.int64(markets[market, SESSION_RULE]), us_days)
+
+
+@inlined
+def place_in_time(
+    source: NDArray[np.uint8],
+    time_at: int,
+    time_bytes: int,
+    reads_text: bool,
+    stamp: float,
+    market: int,
+    counters: NDArray[np.int64],
+    markets: NDArray[np.int32],
+    changes: NDArray[np.int64],
+    cached_changes: NDArray[np.int64],
+    us_days: NDArray[np.int32],
+    minutes: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """When something happened, by its text and its timestamp (contract.md, Bad input).
+
+    Parameters
+    ----------
+    time_at, time_bytes : span of the text in `source`
+    reads_text : False to go by the timestamp alone
+    stamp : unix seconds; 0.0 stands for none
+    market : number that the clock knows, or -1: UTC days
+    counters : (COUNTERS,) int64, added to where text and timestamp differ by over 1 s
+
+    Returns
+    -------
+    reason : NO_REASON, TIME_UNREADABLE or TIMESTAMP_UNREADABLE
+    event_us, trade_day, session : unix µs, days from the epoch, session code
+    """
+    stamp_us = np.int64(UNREADABLE)
+    if stamp != 0.0:
+        stamp_us = unix_us(stamp)
+        if stamp_us == UNREADABLE:
+            return TIMESTAMP_UNREADABLE, np.int64(0), np.int64(0), np.int64(0)
+    if not reads_text:
+        if stamp_us == UNREADABLE:
+            return TIMESTAMP_UNREADABLE, np.int64(0), np.int64(0), np.int64(0)
+        trade_day, session = day_and_session_at(stamp_us, market, markets, changes, cached_changes, us_days)
+        return NO_REASON, stamp_us, trade_day, session
+    if time_bytes != SECOND_BYTES and time_bytes != MILLISECOND_BYTES:
+        return TIME_UNREADABLE, np.int64(0), np.int64(0), np.int64(0)
+    if (
+        np.int64(load_u64(source, time_at)) != minutes[market, MINUTE_LOW]
+        or np.int64(load_u64(source, time_at + 8)) != minutes[market, MINUTE_HIGH]
+    ) and not read_minute(source, time_at, market, markets, changes, cached_changes, us_days, minutes):
+        return TIME_UNREADABLE, np.int64(0), np.int64(0), np.int64(0)
+    past_us = within_minute_us(source, time_at, time_bytes)
+    if past_us == UNREADABLE:
+        return TIME_UNREADABLE, np.int64(0), np.int64(0), np.int64(0)
+    minute_us = minutes[market, MINUTE_UTC_US]
+    event_us = minute_us + past_us
+    trade_day, session = minutes[market, MINUTE_TRADE_DAY], minutes[market, MINUTE_SESSION]
+    if stamp_us != UNREADABLE:
+        if abs(event_us - stamp_us) > SECOND_US:
+            event_us = minutes[market, MINUTE_OTHER_US] + past_us
+        if abs(event_us - stamp_us) > SECOND_US:
+            counters[TIME_DISAGREEMENTS] += 1
+            event_us = stamp_us
+        elif stamp != np.floor(stamp):
+            event_us = stamp_us
+        if event_us < minute_us or event_us >= minute_us + 60 * SECOND_US:
+            trade_day, session = day_and_session_at(event_us, market, markets, changes, cached_changes, us_days)
+    return NO_REASON, event_us, trade_day, session
+
+
+@kernel
+def call_place_in_time(
+    source: NDArray[np.uint8],
+    time_at: int,
+    time_bytes: int,
+    reads_text: bool,
+    stamp: float,
+    market: int,
+    counters: NDArray[np.int64],
+    markets: NDArray[np.int32],
+    changes: NDArray[np.int64],
+    cached_changes: NDArray[np.int64],
+    us_days: NDArray[np.int32],
+    minutes: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    """`place_in_time` by a call, for what comes one at a time."""
+    return place_in_time(
+        source, time_at, time_bytes, reads_text, stamp, market, counters, markets, changes, cached_changes,
+        us_days, minutes,
+    )  # fmt: skip

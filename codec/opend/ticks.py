@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import byte_at, load_f64, load_u32, load_u64, put
+from codec.bits import byte_at, load_f64, load_u32, put
 from codec.clock import MARKET_NUMBERS_MAX, READS_TEXT, ZONE
 from codec.columns import (
     CONDITION_ID,
@@ -64,9 +64,6 @@ from codec.opend.notes import (
     ROWS_FULL,
     SERIAL,
     SYMBOL,
-    TIME_DISAGREEMENTS,
-    TIME_UNREADABLE,
-    TIMESTAMP_UNREADABLE,
     TOO_MANY_BAD_TICKS,
     TOO_MANY_SYMBOLS,
     TOO_MANY_TICKS,
@@ -84,21 +81,7 @@ from codec.opend.protocol import (
     SHA1_AT,
     ProtoId,
 )
-from codec.opend.text_time import (
-    MILLISECOND_BYTES,
-    MINUTE_HIGH,
-    MINUTE_LOW,
-    MINUTE_OTHER_US,
-    MINUTE_SESSION,
-    MINUTE_TRADE_DAY,
-    MINUTE_UTC_US,
-    SECOND_BYTES,
-    UNREADABLE,
-    day_and_session_at,
-    read_minute,
-    unix_us,
-    within_minute_us,
-)
+from codec.opend.text_time import MILLISECOND_BYTES, SECOND_BYTES, UNREADABLE, place_in_time, unix_us
 from codec.sha1 import sha1_matches
 from codec.symbols import BAD_CODE, call_intern, intern
 from codec.tables import DELIVERY
@@ -129,8 +112,6 @@ _ALL_SEEN = 63
 _TICK_BYTES_MIN = 2 + SECOND_BYTES + 2 + 2 + 9 + 2 + 9
 """A tick with every required field; a shorter one is left to the general walk."""
 
-_SECOND_US = 1_000_000
-
 
 def _put_tick(
     source, time_at, time_bytes, sequence, direction, price, volume, turnover, received, trade_type, sign,
@@ -138,42 +119,12 @@ def _put_tick(
     markets, changes, cached_changes, us_days, minutes,
 ):  # fmt: skip
     """Check one tick's values and write them to `row`; returns NO_REASON, or why the tick is refused."""
-    event_us = np.int64(UNREADABLE)
-    stamp_us = np.int64(UNREADABLE)
-    if stamp != 0.0:
-        stamp_us = unix_us(stamp)
-        if stamp_us == UNREADABLE:
-            return TIMESTAMP_UNREADABLE
-    trade_day, session = np.int64(0), np.int64(0)
-    if market >= 0 and markets[market, READS_TEXT] == 1:
-        if time_bytes != SECOND_BYTES and time_bytes != MILLISECOND_BYTES:
-            return TIME_UNREADABLE
-        if (
-            np.int64(load_u64(source, time_at)) != minutes[market, MINUTE_LOW]
-            or np.int64(load_u64(source, time_at + 8)) != minutes[market, MINUTE_HIGH]
-        ) and not read_minute(source, time_at, market, markets, changes, cached_changes, us_days, minutes):
-            return TIME_UNREADABLE
-        past_us = within_minute_us(source, time_at, time_bytes)
-        if past_us == UNREADABLE:
-            return TIME_UNREADABLE
-        minute_us = minutes[market, MINUTE_UTC_US]
-        event_us = minute_us + past_us
-        trade_day, session = minutes[market, MINUTE_TRADE_DAY], minutes[market, MINUTE_SESSION]
-        if stamp_us != UNREADABLE:
-            if abs(event_us - stamp_us) > _SECOND_US:
-                event_us = minutes[market, MINUTE_OTHER_US] + past_us
-            if abs(event_us - stamp_us) > _SECOND_US:
-                counters[TIME_DISAGREEMENTS] += 1
-                event_us = stamp_us
-            elif stamp != np.floor(stamp):
-                event_us = stamp_us
-            if event_us < minute_us or event_us >= minute_us + 60 * _SECOND_US:
-                trade_day, session = day_and_session_at(event_us, market, markets, changes, cached_changes, us_days)
-    else:
-        if stamp_us == UNREADABLE:
-            return TIMESTAMP_UNREADABLE
-        event_us = stamp_us
-        trade_day, session = day_and_session_at(event_us, market, markets, changes, cached_changes, us_days)
+    reason, event_us, trade_day, session = place_in_time(
+        source, time_at, time_bytes, market >= 0 and markets[market, READS_TEXT] == 1, stamp, market, counters,
+        markets, changes, cached_changes, us_days, minutes,
+    )  # fmt: skip
+    if reason != NO_REASON:
+        return reason
     if not np.isfinite(price):
         return PRICE_NOT_FINITE
     if not (np.isfinite(volume) and np.isfinite(turnover)):

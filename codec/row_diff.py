@@ -1,0 +1,86 @@
+"""What is new in a poll of a small table: the rows that were never published, or not with these values.
+
+For tables that keep every version and get one row a reply or an entry: capital_distribution,
+capital_flow_summary, ark_dynamic. Flow lines, which come hundreds at a time, have codec/flow_diff.py.
+
+Rule 1: `fresh` changes nothing. `mark` is called once the rows are durable.
+Rule 2: memory is bounded: `KEYS_MAX` keys of each symbol; the one that changed longest ago goes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import orjson
+
+from codec.tables import LATEST_VIEWS, Table
+
+KEYS_MAX = 64
+"""A key is a symbol and, but for ark_dynamic, a ts_event; polls repeat only the last few."""
+
+_Row = Mapping[str, object]
+_Values = tuple[object, ...]
+
+_LINE_KEYS = {view.table.name: view.line_key for view in LATEST_VIEWS}
+_OURS = frozenset({"ts_recv", "gateway"})
+"""When and by whom a row was fetched does not make it another row."""
+
+
+class RowDiff:
+    """The rows last published of one table. Not thread-safe."""
+
+    def __init__(self, table: Table) -> None:
+        self._key_names = _LINE_KEYS[table.name]
+        self._value_names = tuple(c.name for c in table if c.name not in self._key_names and c.name not in _OURS)
+        self._published: dict[str, dict[_Values, _Values]] = {}
+
+    def fresh(self, rows: Iterable[_Row]) -> list[_Row]:
+        """Those of `rows` that say something new, in order; changes nothing (rule 1).
+
+        Of rows with one key and one ts_recv, which are one row to the table, the last counts.
+        """
+        last_ones = {(self._key(row), row["ts_recv"]): row for row in rows}
+        latest: dict[_Values, _Values] = {}
+        kept = []
+        for (key, _), row in last_ones.items():
+            values = self._values(row)
+            known = latest.get(key, self._published.get(str(row["symbol"]), {}).get(key))
+            if known != values:
+                latest[key] = values
+                kept.append(row)
+        return kept
+
+    def mark(self, rows: Iterable[_Row]) -> None:
+        """Remember rows that are durable now, or were read back from the journal, oldest first."""
+        for row in rows:
+            self._remember(str(row["symbol"]), self._key(row), self._values(row))
+
+    def export(self) -> bytes:
+        """The whole state, for `restore` in another process."""
+        return orjson.dumps(
+            [[symbol, *pair] for symbol, of_symbol in self._published.items() for pair in of_symbol.items()]
+        )
+
+    def restore(self, exported: bytes) -> None:
+        """Add what `export` gave, oldest first.
+
+        Raises
+        ------
+        ValueError
+            These are not the bytes of an export.
+        """
+        for symbol, key, values in orjson.loads(exported):
+            self._remember(symbol, tuple(key), tuple(values))
+
+    def _remember(self, symbol: str, key: _Values, values: _Values) -> None:
+        of_symbol = self._published.setdefault(symbol, {})
+        of_symbol.pop(key, None)
+        of_symbol[key] = values
+        if len(of_symbol) > KEYS_MAX:
+            del of_symbol[next(iter(of_symbol))]
+
+    def _key(self, row: _Row) -> _Values:
+        return tuple(row[name] for name in self._key_names)
+
+    def _values(self, row: _Row) -> _Values:
+        return tuple(row[name] for name in self._value_names)
