@@ -116,11 +116,6 @@ class OpenDConnection:
         if not self._over.done():
             self._over.set_result(reason)
 
-    def pull(self, security: Security) -> None:
-        """Ask for the last ticks of a symbol once more."""
-        self.subscriber.pull(security)
-        self._after()
-
     def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
         self._recv_ns = recv_ns
         if self._session is not None:  # uvloop may read before `run` goes on, which then reads
