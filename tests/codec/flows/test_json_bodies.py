@@ -80,7 +80,7 @@ class Ticks:
 
     def __init__(self, capacity: int = 64, **options: Any) -> None:
         self.symbols = SymbolTable(12)
-        self.decoder = OpenDDecoder(self.symbols, CLOCK, **options)
+        self.decoder = OpenDDecoder(self.symbols, CLOCK, checks_sha1=False, **options)
         self.ticks = TickBuffer(capacity)
 
     def read(self, proto_id: int, body: bytes, body_format: BodyFormat, at: int = 0) -> Decoded:
