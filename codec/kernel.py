@@ -8,6 +8,9 @@ which none should.
 
 Numba looks only at a kernel's own file to see whether its cached code is stale, not at the files of
 the kernels that it calls. So the folder is named after the contents of all of them.
+
+With `NUMBA_DISABLE_JIT=1` kernels are plain Python over numpy's scalars, slow and open to a debugger.
+Their integers wrap around as machine integers do; numpy would warn of it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
+import numpy as np
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -56,6 +60,8 @@ if TYPE_CHECKING:
     def inlined(function: _F) -> _F:
         """A compiled function whose body is copied into each kernel that calls it."""
 
+elif numba.config.DISABLE_JIT:
+    kernel = inlined = np.errstate(over="ignore")
 else:
     _FOLDER = _cache_folder()
     try:

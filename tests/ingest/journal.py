@@ -84,7 +84,8 @@ class MemoryJournal:
 
     def sequences(self) -> list[int]:
         """Of the journaled ticks."""
-        return [int(row["sequence"]) for row in self.rows()]
+        tables = [pa.ipc.open_stream(record.value).read_all() for record in self.of(TICKS.name)]
+        return [int(sequence) for table in tables for sequence in table.column("sequence").to_numpy()]
 
     def truth(self) -> dict[str, dict[str, Any]]:
         """What the simulator says of its ticks, said of ours: rows and checksum of each symbol."""

@@ -62,7 +62,7 @@ class Feed:
 
     async def stored(self) -> None:
         """Until everything heard so far is in the journal, and remembered."""
-        await until(lambda: self.pipeline.stats.received_rows == self.heard)
+        await until(lambda: self.pipeline.stats.received_rows[TICKS.name] == self.heard)
 
 
 async def start(journal: MemoryJournal) -> Feed:
@@ -222,8 +222,8 @@ def test_a_tick_is_stored_once_within_and_across_flushes(flushes: list[list[list
         await feed.pipeline.stop(DRAIN_S)
         expected = list(dict.fromkeys(number for flush in flushes for numbers in flush for number in numbers))
         assert journal.sequences() == sequences(expected)
-        assert feed.pipeline.stats.received_rows == heard
-        assert feed.pipeline.stats.repeat_rows == heard - len(expected)
+        assert feed.pipeline.stats.received_rows[TICKS.name] == heard
+        assert feed.pipeline.stats.repeat_rows[TICKS.name] == heard - len(expected)
 
     asyncio.run(run())
 
@@ -236,7 +236,7 @@ async def test_one_sequence_with_two_contents_is_two_ticks() -> None:
         await feed.stored()
     await feed.pipeline.stop(DRAIN_S)
     assert [(row["price"], row["ordinal"]) for row in journal.rows()] == [(500.0, 0), (501.0, 1), (502.0, 2)]
-    assert feed.pipeline.stats.conflicts == 2
+    assert feed.pipeline.stats.conflicts.total() == 2
 
 
 async def test_two_spellings_of_one_symbol_are_one() -> None:
@@ -417,8 +417,8 @@ async def test_a_restart_after_a_crash_drops_exactly_the_repeats(with_snapshot: 
     stored = [(row["symbol"], row["sequence"]) for row in journal.rows()]
     assert len(stored) == len(set(stored)), "a row twice"
     assert set(stored) == set(itertools.product(SYMBOLS, sequences(range(50))))
-    assert feed.pipeline.stats.repeat_rows == before
-    assert feed.pipeline.stats.conflicts == 0
+    assert feed.pipeline.stats.repeat_rows[TICKS.name] == before
+    assert feed.pipeline.stats.conflicts.total() == 0
 
 
 async def test_stopping_saves_the_windows_and_they_are_enough() -> None:

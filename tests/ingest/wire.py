@@ -48,9 +48,11 @@ def make_ticks(numbers: Iterable[int], *, push_type: int | None = REALTIME) -> l
     return [make_tick(number, push_type=push_type) for number in numbers]
 
 
-def push_frame(symbol: str, ticks: Sequence[ticker_pb2.Ticker], *, serial: int = 0, code: str | None = None) -> bytes:
+def push_frame(
+    symbol: str, ticks: Sequence[ticker_pb2.Ticker], *, serial: int = 0, code: str | None = None, name: str = "NAME"
+) -> bytes:
     """A 3011 push; `code` where the gateway spells the symbol's code in another way."""
-    s2c = ticker_pb2.UpdateTickerS2C(security=_security(symbol, code), tickerList=ticks, name="NAME")
+    s2c = ticker_pb2.UpdateTickerS2C(security=_security(symbol, code), tickerList=ticks, name=name)
     return _frame(ProtoId.UPDATE_TICKER, serial, ticker_pb2.UpdateTickerResponse(retType=0, s2c=s2c))
 
 
