@@ -44,7 +44,7 @@ from sinks.kafka import KafkaConfig, client_options, headers_of
 from sinks.kafka_log import KafkaRecordLog
 from sinks.record_log import LoggedRecord, Place
 from sinks.relay import RELAY_READER_NAME, Relay
-from sinks.relay_session import connected_producer
+from sinks.relay_kafka import connected_producer
 from sinks.writer import Writer
 from tests.support.kafka import KafkaServer
 from tests.support.simulator import opend_simulator
@@ -85,7 +85,7 @@ async def _gateway_to_kafka(kafka: KafkaConfig, port: int, ticks: int) -> Measur
         await _until(lambda: relay.stats.ready, "Kafka")
         await pipeline.start()
         await gateway.start()
-        await _until(lambda: pipeline.stats.received_rows > 0, "the first tick")
+        await _until(lambda: pipeline.stats.received_rows[TICKS.name] > 0, "the first tick")
         began_s = time.perf_counter()
         await _until(lambda: relay.stats.published_rows[TICKS.name] >= ticks, "the last acknowledgement")
         measured = Measured(relay.stats.published_rows[TICKS.name], time.perf_counter() - began_s)

@@ -14,31 +14,62 @@ import structlog
 
 from codec.clock import MarketClock
 from codec.markets import parse_symbol, symbol_name
-from codec.opend.decoder import OpenDDecoder
+from codec.opend.decoder import OpenDDecoder, Refused
+from codec.opend.notes import TIME_DISAGREEMENTS, UNLISTED_MARKETS, UNLISTED_NUMBERS
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
-from codec.tables import DEAD_LETTERS, GAPS
+from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
+from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, DEAD_LETTERS, GAPS, PERIOD
 from ingest.backoff import Backoff
 from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, Gap, LossLedger, PullOutcome
 from ingest.opend.connection import OpenDConnection
-from ingest.opend.events import DeadLetter, Failed, Notified, Pulled, Ready
+from ingest.opend.events import DeadLetter, Failed, Notified, Polled, Pulled, Ready
+from ingest.opend.poller import Poller, PollTarget, limiters
+from ingest.opend.session import PAYLOAD_BYTES_MAX
 from ingest.opend.subscriber import Security
 from ingest.pipeline import TickPipeline
 
 log = structlog.get_logger(__name__)
+
+CALL_OF_FEED = {
+    CAPITAL_FLOW.name: ProtoId.GET_CAPITAL_FLOW,
+    CAPITAL_DISTRIBUTION.name: ProtoId.GET_CAPITAL_DISTRIBUTION,
+    ARK_DYNAMIC.name: ProtoId.GET_ARK_STOCK_DYNAMIC,
+}
+"""The polled feeds; each is named after its table."""
+FEED_OF_CALL = {call: feed for feed, call in CALL_OF_FEED.items()}
 
 _STEADY_S = 30.0
 """A connection that lasted this long starts the backoff anew."""
 
 
 @dataclass(frozen=True, slots=True)
+class PollConfig:
+    """A feed that is asked for: `capital_flow`, `capital_distribution` or `ark_dynamic`.
+
+    `periods` are words of `codec.tables.PERIOD`, for capital_flow. A symbol is asked every
+    `interval_s`, or less often when the quotas say so.
+    """
+
+    feed: str
+    symbols: tuple[str, ...]
+    interval_s: float
+    periods: tuple[str, ...] = ("intraday",)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """One OpenD and what to subscribe to there. `symbols` are `MARKET.CODE`, in order of preference."""
+    """One OpenD and what to get from it. `symbols`, whose ticks it pushes, are `MARKET.CODE`, in order of preference.
+
+    `quota_share` is our part of the login's request quotas.
+    """
 
     name: str
     source: str
     host: str
     port: int
     symbols: tuple[str, ...]
+    polls: tuple[PollConfig, ...] = ()
+    quota_share: float = 1.0
     us_session: SessionChoice = SessionChoice.ALL
     body_bytes_max: int = FRAME_BYTES_MAX
 
@@ -74,12 +105,22 @@ class OpenDGateway:
         self.lane = pipeline.lane(config.source)
         self.ledger = LossLedger(config.source, config.name)
         self._pipeline = pipeline
+        self._gateway_id = self.lane.add_gateway(config.name)
         self._decoder = OpenDDecoder(
             self.lane.symbols,
             clock,
-            gateway_id=self.lane.add_gateway(config.name),
+            gateway_id=self._gateway_id,
             body_bytes_max=config.body_bytes_max,
         )
+        self._replies = ReplyDecoder(
+            self.lane.symbols,
+            clock,
+            source=config.source,
+            gateway=config.name,
+            gateway_id=self._gateway_id,
+        )
+        self._limiters = limiters(config.quota_share)
+        self._targets = _targets(config)
         self._securities = tuple(parse_symbol(symbol) for symbol in config.symbols)
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
@@ -103,9 +144,10 @@ class OpenDGateway:
         """Whether the session is past its greeting."""
         return self._connection is not None and self._connection.ready
 
-    @property
-    def time_disagreements(self) -> int:
-        return int(self._decoder.counters[0])
+    def quota_used(self) -> dict[str, float]:
+        """How much of each polled call's quota the last window used, 1.0 for all of it."""
+        now_ns = time.monotonic_ns()
+        return {_call(proto_id): limiter.used_ratio(now_ns) for proto_id, limiter in self._limiters.items()}
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
@@ -128,6 +170,11 @@ class OpenDGateway:
             "subscribed": len(subscriber.confirmed) if subscriber else 0,
             "filled": len(subscriber.filled) if subscriber else 0,
             "refused": {symbol_name(*s): text for s, text in subscriber.refused.items()} if subscriber else {},
+            "polled": len(self._targets),
+            "unknown_messages": {str(proto_id): count for proto_id, count in self.stats.unknown_messages.items()},
+            "times_disagreeing": int(self._decoder.counters[TIME_DISAGREEMENTS]),
+            "numbers_unlisted": int(self._decoder.counters[UNLISTED_NUMBERS]),
+            "markets_unlisted": int(self._decoder.counters[UNLISTED_MARKETS]),
             "open_gaps": self.ledger.open_gaps,
             "connects": self.stats.connects,
             "last_error": None if self.up else self._last_error,
@@ -143,6 +190,7 @@ class OpenDGateway:
                 self._pipeline,
                 self,
                 self._securities,
+                Poller(self._targets, self._limiters, time.monotonic_ns()),
                 us_session=self.config.us_session,
                 body_bytes_max=self.config.body_bytes_max,
             )
@@ -229,27 +277,73 @@ class OpenDGateway:
                 )
         self._pipeline.append_rows(GAPS.name, rows)
 
+    def polled(self, target: PollTarget, polled: Polled) -> None:
+        symbol_id = self.lane.symbols.id_of(*target.security)
+        asked = Asked(symbol_id, target.security[0], target.period)
+        feed = FEED_OF_CALL[target.proto_id]
+        answer: FlowLines | OneRow | GatewayError | Refused | NeedsRoom
+        match target.proto_id:
+            case ProtoId.GET_CAPITAL_FLOW:
+                flows = self.lane.flows
+                answer = self._replies.flow(polled.received, polled.frame, asked, polled.recv_ns, flows)
+            case ProtoId.GET_CAPITAL_DISTRIBUTION:
+                answer = self._replies.distribution(polled.received, polled.frame, asked, polled.recv_ns)
+            case _:
+                answer = self._replies.ark(polled.received, polled.frame, asked, polled.recv_ns)
+        match answer:
+            case GatewayError():
+                self.request_failed(
+                    Failed(
+                        polled.frame.serial,
+                        target.proto_id,
+                        answer.ret_type,
+                        answer.error_code,
+                        f"{symbol_name(*target.security)}: {answer.text}",
+                        timed_out=False,
+                    )
+                )
+                return
+            case FlowLines():
+                for refused in answer.refused:
+                    self._refused_row(feed, refused, polled)
+                self._pipeline.gathered(self.lane)
+            case OneRow():
+                self._pipeline.append_rows(feed, [answer.row])
+            case Refused():
+                self._refused_row(feed, answer, polled)
+            case NeedsRoom():
+                pass  # the buffer is full of lines that wait: the next poll brings the whole day again
+        self.answered(target.proto_id)
+
+    def _refused_row(self, feed: str, refused: Refused, polled: Polled) -> None:
+        self._dead_letter(feed, refused.reason, refused.detail, polled.received[: refused.span.size_bytes].tobytes())
+
     def dead_letter(self, letter: DeadLetter) -> None:
-        count = self.stats.dead_letters[FEED_TICKS, letter.reason]
-        self.stats.dead_letters[FEED_TICKS, letter.reason] = count + 1
+        self._dead_letter(FEED_TICKS, letter.reason, letter.detail, letter.payload, letter.payload_bytes)
+        if letter.loses_ticks and self._connection is not None and self._connection.ready:
+            self._fill_after_decode_error(self._connection)
+
+    def _dead_letter(
+        self, feed: str, reason: str, detail: str, payload: bytes, payload_bytes: int | None = None
+    ) -> None:
+        count = self.stats.dead_letters[feed, reason]
+        self.stats.dead_letters[feed, reason] = count + 1
         if count == 0 or (count & (count - 1)) == 0:  # the first, and then ever more rarely
-            self._log.error("dead letter", reason=letter.reason, detail=letter.detail, so_far=count + 1)
+            self._log.error("dead letter", feed=feed, reason=reason, detail=detail, so_far=count + 1)
         self._pipeline.append_rows(
             DEAD_LETTERS.name,
             [
                 {
                     "gateway": self.config.name,
-                    "feed": FEED_TICKS,
-                    "reason": letter.reason,
-                    "detail": letter.detail,
-                    "payload": letter.payload,
-                    "payload_bytes": letter.payload_bytes,
+                    "feed": feed,
+                    "reason": reason,
+                    "detail": detail,
+                    "payload": payload[:PAYLOAD_BYTES_MAX],
+                    "payload_bytes": len(payload) if payload_bytes is None else payload_bytes,
                     "ts_recv": time.time_ns(),
                 }
             ],
         )
-        if letter.loses_ticks and self._connection is not None and self._connection.ready:
-            self._fill_after_decode_error(self._connection)
 
     def _fill_after_decode_error(self, connection: OpenDConnection) -> None:
         """A frame was lost to us, and with it the name of its symbol: pull all that are subscribed."""
@@ -264,6 +358,19 @@ class OpenDGateway:
 
     def notified(self, notice: Notified) -> None:
         self._log.info("the gateway notifies", notice=str(notice.notice).replace("\n", " ").strip())
+
+
+def _targets(config: GatewayConfig) -> dict[PollTarget, float]:
+    """What to poll, with the interval of each in seconds; asked for twice, the shorter one."""
+    intervals_s: dict[PollTarget, float] = {}
+    for poll in config.polls:
+        proto_id = CALL_OF_FEED[poll.feed]
+        periods = [PERIOD.code(word) for word in poll.periods] if proto_id is ProtoId.GET_CAPITAL_FLOW else [0]
+        for symbol in poll.symbols:
+            for period in periods:
+                target = PollTarget(proto_id, parse_symbol(symbol), period)
+                intervals_s[target] = min(poll.interval_s, intervals_s.get(target, poll.interval_s))
+    return intervals_s
 
 
 def _call(proto_id: int) -> str:

@@ -1,7 +1,7 @@
 """From decoded ticks to the journal: gather, drop repeats, encode, append, remember.
 
-Each source has a lane: one symbol table, one window of keys, and two tick buffers, one being filled
-by the event loop while a worker thread stores the other.
+Each source has a lane: one symbol table, the windows of what was seen, and two buffers of each kind,
+one being filled by the event loop while a worker thread stores the other.
 
 Rule 1: keys are marked as seen only after the journal has their batch.
 Rule 2: one thread stores; whatever it touches of a lane, the loop leaves alone meanwhile.
@@ -13,26 +13,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from codec.columns import SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS, TickBuffer
-from codec.encode import TickEncoder, encode_rows
+from codec.encode import encode_rows
 from codec.errors import TicktapeError
-from codec.histogram import LatencyHistogram
 from codec.records import RECORD_BYTES_MAX, Record
-from codec.symbols import SYMBOLS_MAX, SymbolTable
-from codec.tables import GAPS, TABLE_BY_NAME, TICKS
-from codec.window import SequenceWindow, Verdict
-from ingest.ledger import CAUSE_JOURNAL_FULL, Gap, PullOutcome
-from ingest.window_state import export_windows, replay_record, restore_windows
+from codec.row_diff import RowDiff
+from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, GAPS, TABLE_BY_NAME
+from ingest.lane import Lane, PipelineStats, Settled, Taken
+from ingest.ledger import CAUSE_JOURNAL_FULL, Gap
+from ingest.seen import export_seen, replay_record, restore_seen
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +39,8 @@ RECORD_ROWS_MAX = 512
 assert RECORD_ROWS_MAX * (8 << 10) < RECORD_BYTES_MAX
 WAITING_ROWS_MAX = 1 << 13
 """Rows of small tables that may wait before reading stops."""
+POLLED_TABLES = (CAPITAL_DISTRIBUTION, ARK_DYNAMIC)
+"""Tables with one row a poll: only new and changed ones go on."""
 SNAPSHOT_EVERY_S = 30.0
 _RETRY_S = 0.2
 
@@ -59,95 +55,6 @@ class WindowStore(Protocol):
     def save(self, snapshot: bytes) -> None:
         """Keep `snapshot`, which knows every record appended so far."""
         ...
-
-
-@dataclass(slots=True)
-class PipelineStats:
-    """What went through; read by the exporter."""
-
-    received_rows: int = 0
-    repeat_rows: int = 0
-    conflicts: int = 0
-    journaled_rows: Counter[str] = field(default_factory=Counter)
-    journal_latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-    journal_full_since_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _PullMark:
-    """Rows of the buffer that one GetTicker reply brought, and who wants to know what became of them."""
-
-    symbol: str
-    first_row: int
-    rows: int
-    settled: Callable[[PullOutcome], None]
-
-
-class Lane:
-    """The ticks of one source on their way to the journal."""
-
-    def __init__(self, source: str, partition_count: int) -> None:
-        self.source = source
-        self.symbols = SymbolTable(partition_count)
-        self.window = SequenceWindow(self.symbols)
-        self.gateways: list[str] = []
-        self.ticks = TickBuffer()
-        self.latest_ts_us: NDArray[np.int64] = np.zeros(SYMBOLS_MAX, np.int64)
-        """(SYMBOLS_MAX,) greatest ts_event journaled of each symbol, 0 for none."""
-        self._encoder = TickEncoder(source, self.symbols, self.gateways)
-        self._spare = TickBuffer()
-        self._pulls: list[_PullMark] = []
-        self._conflicts_logged: set[int] = set()
-
-    def add_gateway(self, name: str) -> int:
-        """The id that rows from the gateway `name` carry."""
-        self.gateways.append(name)
-        return len(self.gateways) - 1
-
-    def mark_pull(self, symbol: str, first_row: int, rows: int, settled: Callable[[PullOutcome], None]) -> None:
-        """Rows of `ticks` came from a pull: call `settled`, in the loop, once they are journaled."""
-        self._pulls.append(_PullMark(symbol, first_row, rows, settled))
-
-    def swap(self) -> tuple[TickBuffer, list[_PullMark]]:
-        """Hand over what was gathered and go on with the empty buffer."""
-        full, pulls = self.ticks, self._pulls
-        self._spare.rows = 0
-        self.ticks, self._spare, self._pulls = self._spare, full, []
-        return full, pulls
-
-    @property
-    def holds_anything(self) -> bool:
-        return self.ticks.rows > 0 or bool(self._pulls)
-
-    def encode(self, ticks: TickBuffer) -> tuple[Verdict, list[Record]]:
-        """The verdict on `ticks` and the records of its fresh rows; changes nothing of the window."""
-        self.symbols.canonicalize(ticks.narrow[SYMBOL_ID, : ticks.rows])
-        verdict = self.window.test(ticks)
-        if verdict.conflicts:
-            self._log_conflicts(ticks, verdict)
-        return verdict, self._encoder.encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
-
-    def stored(self, ticks: TickBuffer, verdict: Verdict) -> None:
-        """The fresh rows of `ticks` are durable: remember their keys."""
-        self.window.mark(ticks, verdict)
-        fresh = np.flatnonzero(verdict.fresh)
-        self.journaled(ticks.narrow[SYMBOL_ID].take(fresh), ticks.wide[TS_EVENT_US].take(fresh))
-
-    def journaled(self, symbol_ids: NDArray[np.int32], ts_event_us: NDArray[np.int64]) -> None:
-        """Rows of these symbols and times, (n,) each, are durable. A pull brings older ones after newer ones."""
-        np.maximum.at(self.latest_ts_us, symbol_ids, ts_event_us)
-
-    def _log_conflicts(self, ticks: TickBuffer, verdict: Verdict) -> None:
-        conflicting = ticks.narrow[SYMBOL_ID, : ticks.rows][
-            verdict.fresh & (verdict.ordinals > ticks.column("ordinal"))
-        ]
-        for symbol_id in set(np.unique(conflicting).tolist()) - self._conflicts_logged:
-            self._conflicts_logged.add(symbol_id)
-            log.warning(
-                "one sequence, two ticks: both are kept, the later one under the next ordinal",
-                source=self.source,
-                symbol=self.symbols.names[symbol_id],
-            )
 
 
 class TickPipeline:
@@ -169,6 +76,7 @@ class TickPipeline:
         self._windows = windows
         self._lanes: dict[str, Lane] = {}
         self._rows: list[tuple[str, Mapping[str, object]]] = []
+        self._diffs = {table.name: RowDiff(table) for table in POLLED_TABLES}
         self._waiting: list[Callable[[], None]] = []
         self._pending = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -255,7 +163,7 @@ class TickPipeline:
 
     async def _flush(self) -> None:
         """Store everything gathered so far."""
-        taken = [(lane, *lane.swap()) for lane in self._lanes.values()]
+        taken = [lane.take() for lane in self._lanes.values()]
         rows, self._rows = self._rows, []
         waiting, self._waiting = self._waiting, []
         for go_on in waiting:
@@ -267,28 +175,28 @@ class TickPipeline:
 
     def _store(
         self,
-        taken: list[tuple[Lane, TickBuffer, list[_PullMark]]],
+        taken: list[Taken],
         rows: list[tuple[str, Mapping[str, object]]],
-    ) -> list[tuple[Callable[[PullOutcome], None], PullOutcome]]:
+    ) -> list[Settled]:
         """In the journal's thread: encode, append, remember. One append holds all of it."""
-        encoded = [(lane, ticks, pulls, *lane.encode(ticks)) for lane, ticks, pulls in taken if ticks.rows or pulls]
-        records = [record for *_, lane_records in encoded for record in lane_records]
-        for name in dict.fromkeys(name for name, _ in rows):
-            members = [row for of, row in rows if of == name]
+        records = [record for each in taken for record in each.encode()]
+        by_table: dict[str, list[Mapping[str, object]]] = {}
+        for name, row in rows:
+            by_table.setdefault(name, []).append(row)
+        fresh = {name: self._diffs[name].fresh(of) if name in self._diffs else of for name, of in by_table.items()}
+        for name, members in fresh.items():
             for begin in range(0, len(members), RECORD_ROWS_MAX):
                 part = members[begin : begin + RECORD_ROWS_MAX]
                 records.extend(encode_rows(TABLE_BY_NAME[name], part, self._partition_count))
         if records and not self._appended(records):
             return []
         now_ns = time.time_ns()
-        settled: list[tuple[Callable[[PullOutcome], None], PullOutcome]] = []
-        for lane, ticks, pulls, verdict, _ in encoded:
-            lane.stored(ticks, verdict)
-            self.stats.received_rows += ticks.rows
-            self.stats.repeat_rows += ticks.rows - verdict.fresh_rows
-            self.stats.conflicts += verdict.conflicts
-            self.stats.journal_latency.observe_ns(now_ns - ticks.wide[TS_RECV_NS, : ticks.rows])
-            settled.extend((mark.settled, _outcome(mark, ticks, verdict)) for mark in pulls)
+        settled = [each for batch in taken for each in batch.stored(self.stats, now_ns)]
+        for name, diff in self._diffs.items():
+            kept = fresh.get(name, [])
+            diff.mark(kept)
+            self.stats.received_rows[name] += len(by_table.get(name, []))
+            self.stats.repeat_rows[name] += len(by_table.get(name, [])) - len(kept)
         if time.monotonic() >= self._snapshot_due_s:
             self._save_windows()
         return settled
@@ -329,27 +237,11 @@ class TickPipeline:
 
     def _restore(self) -> None:
         snapshot, records = self._windows.load()
-        windows = {source: lane.window for source, lane in self._lanes.items()}
         if snapshot is not None:
-            restore_windows(snapshot, windows)
+            restore_seen(snapshot, self._lanes, self._diffs)
         for record in records:
-            if record.table == TICKS.name:
-                replay_record(record, self._lanes)
+            replay_record(record, self._lanes, self._diffs)
 
     def _save_windows(self) -> None:
-        self._windows.save(export_windows({source: lane.window for source, lane in self._lanes.items()}))
+        self._windows.save(export_seen(self._lanes, self._diffs))
         self._snapshot_due_s = time.monotonic() + SNAPSHOT_EVERY_S
-
-
-def _outcome(mark: _PullMark, ticks: TickBuffer, verdict: Verdict) -> PullOutcome:
-    rows = slice(mark.first_row, mark.first_row + mark.rows)
-    if mark.rows == 0:
-        return PullOutcome(mark.symbol, 0, None, None)
-    sequences = ticks.wide[SEQUENCE, rows]
-    oldest = int(np.argmin(sequences))
-    return PullOutcome(
-        symbol=mark.symbol,
-        fresh_rows=int(np.count_nonzero(verdict.fresh[rows])),
-        first_sequence=int(sequences[oldest]),
-        first_ts=int(ticks.wide[TS_EVENT_US, rows][oldest]),
-    )

@@ -29,7 +29,7 @@ from sinks.relay_kafka import IN_FLIGHT_BYTES_MAX, KafkaRefuses, TopicsMissing, 
 from sinks.relay_progress import RelayProgress, Sent
 from sinks.relay_stats import RelayStats
 
-READ_BYTES = 8 << 20
+READ_BYTES = 4 << 20
 """Read from the journal and cut into batches at a time: some milliseconds in which nothing is sent."""
 assert READ_BYTES < IN_FLIGHT_BYTES_MAX
 

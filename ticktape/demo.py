@@ -205,7 +205,7 @@ feeds = ["ticks"]
 
     def _figures(self, daemon: Daemon) -> Figures:
         hops, now_s = daemon.status()["hops"], time.monotonic()
-        received = hops["gateways"]["received"]
+        received = hops["gateways"]["received"].get("ticks", 0)
         self._received.append((now_s, received))
         while now_s - self._received[0][0] > _RATE_OVER_S:
             self._received.popleft()
@@ -214,7 +214,7 @@ feeds = ["ticks"]
         return Figures(
             elapsed_s=now_s - self._started_s,
             received=received,
-            repeats=hops["gateways"]["repeats"],
+            repeats=hops["gateways"]["repeats"].get("ticks", 0),
             stored=hops["writer"]["rows"].get("ticks", 0),
             rate=(received - first) / span_s if span_s else 0.0,
             latency_p50_s=hops["writer"]["latency_s"]["p50"],

@@ -12,7 +12,7 @@ from codec.clock import MarketClock
 from codec.opend.protocol import SessionChoice
 from codec.tables import TICKS
 from codec.warm import warm
-from ingest.gateway import GatewayConfig, OpenDGateway
+from ingest.gateway import CALL_OF_FEED, GatewayConfig, OpenDGateway, PollConfig
 from ingest.pipeline import TickPipeline
 from sinks.threads import Threads
 from ticktape.hops import JournalHop, quantiles
@@ -20,8 +20,6 @@ from ticktape.metrics import Metrics, Sample
 from ticktape.settings import OpenDSettings, Settings
 from ticktape.window_store import JournalWindowStore
 from ticktape.wiring import partition_count
-
-_FEED = "ticks"
 
 log = structlog.get_logger(__name__)
 
@@ -86,9 +84,9 @@ class GatewaysHop:
             return {}
         stats = self._pipeline.stats
         return {
-            "received": stats.received_rows,
-            "repeats": stats.repeat_rows,
-            "conflicts": stats.conflicts,
+            "received": dict(stats.received_rows),
+            "repeats": dict(stats.repeat_rows),
+            "conflicts": dict(stats.conflicts),
             "rows": dict(stats.journaled_rows),
             "latency_s": quantiles(stats.journal_latency),
         }
@@ -97,18 +95,20 @@ class GatewaysHop:
         if self._pipeline is None:
             return
         stats = self._pipeline.stats
-        yield Metrics.ROWS, ("received", TICKS.name), stats.received_rows
-        yield Metrics.ROWS, ("repeat", TICKS.name), stats.repeat_rows
+        for table, rows in tuple(stats.received_rows.items()):
+            yield Metrics.ROWS, ("received", table), rows
+        for table, rows in tuple(stats.repeat_rows.items()):
+            yield Metrics.ROWS, ("repeat", table), rows
         for table, rows in tuple(stats.journaled_rows.items()):
             yield Metrics.ROWS, ("journaled", table), rows
         yield Metrics.LATENCY, ("journal",), stats.journal_latency
-        # The pipeline counts them for all gateways together: with several, no one of them is to blame.
-        names = ",".join(gateway.config.name for gateway in self._gateways)
-        yield Metrics.SEQUENCE_CONFLICTS, (names,), stats.conflicts
         gaps: Counter[str] = Counter()
         for gateway in self._gateways:
             name = gateway.config.name
             yield Metrics.GATEWAY_UP, (name,), float(gateway.up)
+            yield Metrics.SEQUENCE_CONFLICTS, (name,), stats.conflicts[name]
+            for call, ratio in gateway.quota_used().items():
+                yield Metrics.QUOTA_USED, (name, call), ratio
             for (call, outcome), count in tuple(gateway.stats.requests.items()):
                 yield Metrics.REQUESTS, (name, call, outcome), count
             for (feed, reason), count in tuple(gateway.stats.dead_letters.items()):
@@ -128,9 +128,16 @@ def gateway_configs(settings: Settings, worker: str) -> list[GatewayConfig]:
 
 
 def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig:
-    subscriptions = [each for each in settings.subscription if each.gateway == gateway.name and _FEED in each.feeds]
-    symbols = dict.fromkeys(symbol for subscription in subscriptions for symbol in subscription.symbols)
-    session = next((subscription.session for subscription in subscriptions), "all")
+    ours = [each for each in settings.subscription if each.gateway == gateway.name]
+    pushed = [each for each in ours if TICKS.name in each.feeds]
+    symbols = dict.fromkeys(symbol for subscription in pushed for symbol in subscription.symbols)
+    session = next((subscription.session for subscription in pushed), "all")
+    polls = [
+        PollConfig(feed, subscription.symbols, subscription.poll_interval.total_seconds(), subscription.periods)
+        for subscription in ours
+        for feed in subscription.feeds
+        if feed in CALL_OF_FEED
+    ]
     port = gateway.port
     assert port is not None, "a tcp:// URL names its port"
     return GatewayConfig(
@@ -139,6 +146,8 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
         host=gateway.host,
         port=port,
         symbols=tuple(symbols),
+        polls=tuple(polls),
+        quota_share=gateway.quota_share,
         us_session=SessionChoice[session.upper()],
         body_bytes_max=gateway.frame_bytes_max,
     )

@@ -111,13 +111,14 @@ def _remark(hop: dict[str, Any]) -> str:
     if "bytes" in hop:
         return f"{hop['path']}, {format_bytes(hop['bytes'])} of {format_bytes(hop['bytes_max'])}"
     if "repeats" in hop:
-        return f"{hop['received']:,} received, {hop['repeats']:,} repeats dropped"
+        received, repeats = (sum(hop[counted].values()) for counted in ("received", "repeats"))
+        return f"{received:,} received, {repeats:,} repeats dropped"
     return str(hop.get("clickhouse") or hop.get("bootstrap_servers") or "")
 
 
 def _gateways(gateways: dict[str, dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 3, 0, 0))
-    for title in ("gateway", "state", "address", "subscribed", "refused", "open gaps", "connects"):
+    for title in ("gateway", "state", "address", "subscribed", "polled", "refused", "open gaps", "connects"):
         table.add_column(title, justify="left" if title in ("gateway", "state", "address") else "right")
     for name, gateway in gateways.items():
         state = Text("streaming", style="green") if gateway["ready"] else Text("subscribing", style="yellow")
@@ -128,6 +129,7 @@ def _gateways(gateways: dict[str, dict[str, Any]]) -> Table:
             state,
             f"{gateway['source']} {gateway['address']}",
             f"{gateway['subscribed']:,} of {gateway['symbols']:,}",
+            f"{gateway['polled']:,}",
             f"{len(gateway['refused']):,}",
             f"{gateway['open_gaps']:,}",
             f"{gateway['connects']:,}",

@@ -8,10 +8,23 @@ from typing import Protocol
 
 from codec.opend.decoder import OpenDDecoder
 from codec.opend.protocol import HEADER_BYTES, SessionChoice
-from ingest.opend.events import Closed, DeadLetter, Event, Failed, Notified, Pulled, Ready, Replied, UnknownMessage
+from ingest.lane import Lane
+from ingest.opend.events import (
+    Closed,
+    DeadLetter,
+    Event,
+    Failed,
+    Notified,
+    Polled,
+    Pulled,
+    Ready,
+    Replied,
+    UnknownMessage,
+)
+from ingest.opend.poller import Poller, PollTarget
 from ingest.opend.session import OpenDSession, State
 from ingest.opend.subscriber import Security, Subscriber
-from ingest.pipeline import Lane, TickPipeline
+from ingest.pipeline import TickPipeline
 from ingest.receive_buffer import ReceiveBuffer
 from ingest.transport import TcpTransport
 
@@ -28,6 +41,7 @@ class ConnectionWatcher(Protocol):
     def request_failed(self, failed: Failed) -> None: ...
     def answered(self, proto_id: int) -> None: ...
     def pulled(self, security: Security, pulled: Pulled) -> None: ...
+    def polled(self, target: PollTarget, polled: Polled) -> None: ...
     def dead_letter(self, letter: DeadLetter) -> None: ...
     def unknown_message(self, proto_id: int) -> None: ...
     def notified(self, notice: Notified) -> None: ...
@@ -39,6 +53,7 @@ class OpenDConnection:
     Parameters
     ----------
     securities : what to subscribe to, in order
+    poller : what to ask again and again
     body_bytes_max : a longer frame ends the connection
     """
 
@@ -49,11 +64,13 @@ class OpenDConnection:
         pipeline: TickPipeline,
         watcher: ConnectionWatcher,
         securities: tuple[Security, ...],
+        poller: Poller,
         *,
         us_session: SessionChoice,
         body_bytes_max: int,
     ) -> None:
         self.subscriber = Subscriber.wanting(securities, us_session)
+        self._poller = poller
         self._decoder = decoder
         self._lane = lane
         self._pipeline = pipeline
@@ -98,11 +115,6 @@ class OpenDConnection:
         self._transport.close()
         if not self._over.done():
             self._over.set_result(reason)
-
-    def pull(self, security: Security) -> None:
-        """Ask for the last ticks of a symbol once more."""
-        self.subscriber.pull(security)
-        self._after()
 
     def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
         self._recv_ns = recv_ns
@@ -156,8 +168,12 @@ class OpenDConnection:
                 watcher.answered(3010)
                 if (security := self.subscriber.pulled(event.serial)) is not None:
                     watcher.pulled(security, event)
+            case Polled():
+                if (target := self._poller.ended(event.frame.serial)) is not None:
+                    watcher.polled(target, event)
             case Failed():
                 watcher.request_failed(event)
+                self._poller.ended(event.serial)
                 given_up = self.subscriber.failed(event.serial, event.text, timed_out=event.timed_out)
                 for security in given_up:
                     if security in self.subscriber.refused:
@@ -180,13 +196,16 @@ class OpenDConnection:
             for request in self.subscriber.next_requests():
                 serial = session.request(request.proto_id, request.message, time.monotonic_ns())
                 self.subscriber.sent(serial, request)
+            while (target := self._poller.next_target(time.monotonic_ns())) is not None:
+                now_ns = time.monotonic_ns()
+                self._poller.sent(target, session.request(target.proto_id, target.message(), now_ns), now_ns)
         self._transport.send(session.take_outgoing())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline_ns = session.deadline_ns()
-        if deadline_ns is not None:
-            delay_s = max(0.0, (deadline_ns - time.monotonic_ns()) / 1e9)
+        deadlines_ns = [session.deadline_ns(), self._poller.deadline_ns() if session.state is State.READY else None]
+        if wanted_ns := [each for each in deadlines_ns if each is not None]:
+            delay_s = max(0.0, (min(wanted_ns) - time.monotonic_ns()) / 1e9)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_time)
 
     def _on_time(self) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from google.protobuf.message import Message
+from numpy.typing import NDArray
 
+from codec.opend.decoder import ControlFrame
 from codec.opend.protocol import ProtoId
 
 NO_SERIAL = 0
@@ -39,6 +42,18 @@ class Pulled:
     symbol_id: int | None
     first_row: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A poll was answered; the answer is still to be decoded, and may be a refusal.
+
+    `received` is a copy of its frame, from 0 on, with `PAD_BYTES` behind; `frame` describes it.
+    """
+
+    frame: ControlFrame
+    received: NDArray[np.uint8]
+    recv_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +109,4 @@ class Closed:
     reason: str
 
 
-Event = Ready | Replied | Pulled | Failed | Notified | DeadLetter | UnknownMessage | Closed
+Event = Ready | Replied | Pulled | Polled | Failed | Notified | DeadLetter | UnknownMessage | Closed

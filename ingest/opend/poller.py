@@ -7,7 +7,7 @@ or less often where the quotas allow no more. No socket, no clock.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -59,19 +59,19 @@ class Poller:
 
     Parameters
     ----------
-    targets : what to ask, with the interval of each in seconds
+    targets : what to ask, and the interval of each in seconds
     limiters : of the login, one for each call
     now_ns : monotonic; everything is due then
     """
 
     def __init__(
-        self, targets: Iterable[tuple[PollTarget, float]], limiters: Mapping[ProtoId, RateLimiter], now_ns: int
+        self, targets: Mapping[PollTarget, float], limiters: Mapping[ProtoId, RateLimiter], now_ns: int
     ) -> None:
         self._limiters = limiters
         self._interval_ns: dict[PollTarget, int] = {}
         self._due: dict[ProtoId, list[tuple[int, int, PollTarget]]] = {proto_id: [] for proto_id in limiters}
         self._in_flight: dict[int, PollTarget] = {}
-        for number, (target, interval_s) in enumerate(targets):
+        for number, (target, interval_s) in enumerate(targets.items()):
             self._interval_ns[target] = int(interval_s * 1e9)
             heapq.heappush(self._due[target.proto_id], (now_ns, number, target))
 

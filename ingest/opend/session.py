@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
+from codec.bits import PAD_BYTES
 from codec.columns import TickBuffer
 from codec.errors import TicktapeError
 from codec.opend.decoder import ControlFrame, OpenDDecoder, PulledTicks, Refused
@@ -28,15 +29,13 @@ from ingest.opend.events import (
     Event,
     Failed,
     Notified,
+    Polled,
     Pulled,
     Ready,
     Replied,
     UnknownMessage,
 )
 from protos.opend import (
-    ark_stock_dynamic_pb2,
-    capital_distribution_pb2,
-    capital_flow_pb2,
     global_state_pb2,
     init_connect_pb2,
     keep_alive_pb2,
@@ -78,14 +77,14 @@ _REPLIES: dict[ProtoId, type[Message]] = {
     ProtoId.GET_TICKER: ticker_pb2.GetTickerResponse,
     ProtoId.UPDATE_TICKER: ticker_pb2.UpdateTickerResponse,
     ProtoId.GET_STATIC_INFO: static_info_pb2.GetStaticInfoResponse,
-    ProtoId.GET_CAPITAL_FLOW: capital_flow_pb2.GetCapitalFlowResponse,
-    ProtoId.GET_CAPITAL_DISTRIBUTION: capital_distribution_pb2.GetCapitalDistributionResponse,
     ProtoId.REQUEST_TRADE_DATE: market_state_pb2.RequestTradeDateResponse,
     ProtoId.GET_MARKET_STATE: market_state_pb2.GetMarketStateResponse,
-    ProtoId.GET_ARK_STOCK_DYNAMIC: ark_stock_dynamic_pb2.GetArkStockDynamicResponse,
 }
 _PUSHES = frozenset({ProtoId.NOTIFY, ProtoId.UPDATE_TICKER})
-_WITHOUT_LOSS = frozenset(_REPLIES) - {ProtoId.UPDATE_TICKER}
+POLLS = frozenset({ProtoId.GET_CAPITAL_FLOW, ProtoId.GET_CAPITAL_DISTRIBUTION, ProtoId.GET_ARK_STOCK_DYNAMIC})
+"""Calls whose answers are rows: they are handed on as they came (`Polled`)."""
+
+_WITHOUT_LOSS = (frozenset(_REPLIES) | POLLS) - {ProtoId.UPDATE_TICKER}
 """Frames that may be lost without a tick: what was asked can be asked again."""
 
 
@@ -256,7 +255,7 @@ class OpenDSession:
         for note in decoded.notes:
             match note:
                 case ControlFrame():
-                    events.extend(self._control(note, source, now_ns))
+                    events.extend(self._control(note, source, now_ns, recv_ns))
                 case PulledTicks():
                     if self._answers(ProtoId.GET_TICKER, note.serial):
                         del self._pending[note.serial]
@@ -282,13 +281,17 @@ class OpenDSession:
         self._pending.clear()
         return [] if before is State.CLOSED else [Closed(reason)]
 
-    def _control(self, frame: ControlFrame, source: NDArray[np.uint8], now_ns: int) -> Iterable[Event]:
+    def _control(self, frame: ControlFrame, source: NDArray[np.uint8], now_ns: int, recv_ns: int) -> Iterable[Event]:
         """A message that is not ticks: a reply, a notice, or ticks that the gateway refused."""
-        if frame.proto_id not in _REPLIES:
+        if frame.proto_id not in _REPLIES and frame.proto_id not in POLLS:
             return [UnknownMessage(frame.proto_id)]
         proto_id = ProtoId(frame.proto_id)
         if proto_id not in _PUSHES and not self._answers(proto_id, frame.serial):
             return []  # the answer to a request that we gave up on
+        if proto_id in POLLS:
+            del self._pending[frame.serial]
+            copied = np.frombuffer(bytearray(_bytes(source, frame.span) + bytes(PAD_BYTES)), np.uint8)
+            return [Polled(replace(frame, span=Span(0, frame.span.size_bytes)), copied, recv_ns)]
         if frame.body_format != BodyFormat.PROTOBUF:
             detail = f"the body's format is {frame.body_format}; protobuf (0) was asked for"
             return self._undecodable(frame, source, detail)

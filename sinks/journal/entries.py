@@ -124,11 +124,11 @@ def _names(record: Record) -> tuple[bytes, bytes]:
     return table, gaps
 
 
-def parse(chunk: bytes, start: int) -> Parsed:
+def parse(chunk: memoryview, start: int) -> Parsed:
     """Read the entry that begins at index `start` of `chunk`."""
     body_at = start + _CRC_END
     if len(chunk) < body_at + _BODY.size:
-        if not MAGIC.startswith(chunk[start : start + len(MAGIC)]):
+        if not MAGIC.startswith(bytes(chunk[start : start + len(MAGIC)])):
             return Parsed(start, -1, -1, None, Trouble.DAMAGED_HEADER)
         return Parsed(body_at + _BODY.size, -1, -1, None, Trouble.SHORT)
     magic, crc = _MAGIC_AND_CRC.unpack_from(chunk, start)
@@ -141,17 +141,17 @@ def parse(chunk: bytes, start: int) -> Parsed:
     value_at = gaps_at + gaps_bytes
     if len(chunk) < value_at:
         return Parsed(value_at, -1, -1, None, Trouble.SHORT)
-    if google_crc32c.value(chunk[body_at:value_at]) != crc:
+    if google_crc32c.value(bytes(chunk[body_at:value_at])) != crc:
         return Parsed(start, -1, -1, None, Trouble.DAMAGED_HEADER)
     end = value_at + value_bytes
     if len(chunk) < end:
         return Parsed(end, offset, left_bytes, None, Trouble.SHORT)
-    value = chunk[value_at:end]
+    value = bytes(chunk[value_at:end])
     if google_crc32c.value(value) != value_crc:
         return Parsed(end, offset, left_bytes, None, Trouble.DAMAGED_VALUE)
-    gaps = chunk[gaps_at:value_at]
+    gaps = bytes(chunk[gaps_at:value_at])
     record = Record(
-        chunk[body_at + _BODY.size : gaps_at].decode(), _KINDS[kind], partition, rows,
+        bytes(chunk[body_at + _BODY.size : gaps_at]).decode(), _KINDS[kind], partition, rows,
         first_ts_ns, last_ts_ns, recv_ns, value_crc, value,
         tuple(gap.decode() for gap in gaps.split(_GAP_SEPARATOR)) if gaps else (),
     )  # fmt: skip

@@ -140,7 +140,7 @@ def _mend_tail(last: SegmentCursor, report: OpenReport) -> bool:
     if size > last.position:
         with open(last.path, "rb") as file:
             file.seek(last.position)
-            found = parse(file.read(_READ_BYTES), 0)
+            found = parse(memoryview(file.read(_READ_BYTES)), 0)
         if found.trouble is Trouble.DAMAGED_HEADER:  # no append that was cut short begins like this
             _set_aside_damage([DamagedPart(last.path, last.position, size, range(0))], report)
         else:

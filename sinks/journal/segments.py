@@ -108,6 +108,7 @@ class SegmentCursor:
         if self.header is None:
             self.damaged.append(DamagedPart(path, 0, SEGMENT_HEADER_BYTES, range(0)))
         self._stopped_at: tuple[int, int] | None = None
+        self._buffer = bytearray()
 
     def close(self) -> None:
         os.close(self._fd)
@@ -145,14 +146,14 @@ class SegmentCursor:
     def _read_chunk(self, entries: list[Entry], chunk_bytes: int, size: int, sealed_before: int | None) -> bool:
         """Read on by one chunk; False when there is nothing more to be had from a file of `size` bytes."""
         base, index = self.position, 0
-        chunk = os.pread(self._fd, chunk_bytes, base)
+        chunk = self._load(chunk_bytes, base)
         while index < len(chunk):
             found = parse(chunk, index)
             end_byte = base + found.end
             if found.trouble is Trouble.SHORT and end_byte <= size:
                 if index:
                     return True  # the next chunk begins with this entry
-                chunk = os.pread(self._fd, found.end, base)
+                chunk = self._load(found.end, base)
                 if len(chunk) < found.end:
                     return False  # cut while we read
                 continue
@@ -175,6 +176,16 @@ class SegmentCursor:
             index = end_byte - base
         return True
 
+    def _load(self, size: int, start: int) -> memoryview:
+        """Up to `size` bytes of the file from `start` on, valid until the next call.
+
+        One buffer is used again and again: fresh memory for each chunk would cost more than reading it.
+        """
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        loaded = os.preadv(self._fd, [memoryview(self._buffer)[:size]], start)
+        return memoryview(self._buffer)[:loaded]
+
     def _skip_damage(self, size: int, sealed_before: int | None) -> bool:
         """Move to the next whole header; False when there is none and what is here is a torn tail."""
         start = self.position + 1
@@ -184,7 +195,7 @@ class SegmentCursor:
             if at < 0:
                 start += max(len(window) - len(MAGIC) + 1, 1)
                 continue
-            found = parse(os.pread(self._fd, HEADER_AND_NAMES_BYTES_MAX, start + at), 0)
+            found = parse(memoryview(os.pread(self._fd, HEADER_AND_NAMES_BYTES_MAX, start + at)), 0)
             if found.offset >= self.next_offset and (sealed_before is None or found.offset < sealed_before):
                 self._pass_damage(start + at, found.offset)
                 return True

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import DecodeError
 
 from codec.columns import BATCH_TICKS_MAX
 from codec.markets import MARKET_PREFIXES, MARKET_TIMES
@@ -119,14 +120,14 @@ class SessionsBusiness(Exception):
     """The gateway answered an error: not a tick message."""
 
 
-def _envelope_class() -> type[Message]:
-    """`UpdateTickerResponse` with its ticks left as bytes; 3010 and 3011 have the same shape."""
+def envelope_class(described: FileDescriptor, response: str, listed: str) -> Any:
+    """The class of `response` with the elements of its list `listed` left as bytes."""
     file = descriptor_pb2.FileDescriptorProto()
-    ticker_pb2.DESCRIPTOR.CopyToProto(file)
-    file.name, file.package = "tests/envelope.proto", "tests"
+    described.CopyToProto(file)
+    file.name, file.package = f"tests/{file.name}", "tests"
     for message in file.message_type:
         for part in message.field:
-            if part.name == "tickerList":
+            if part.name == listed:
                 part.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
                 part.ClearField("type_name")
             elif part.type_name and part.type_name not in (".ticktape.opend.Security", ".ticktape.opend.QotHeader"):
@@ -136,10 +137,11 @@ def _envelope_class() -> type[Message]:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(common)
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tests.UpdateTickerResponse"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tests.{response}"))
 
 
-Envelope: Any = _envelope_class()
+Envelope = envelope_class(ticker_pb2.DESCRIPTOR, "UpdateTickerResponse", "tickerList")
+"""3010 and 3011 have the same shape."""
 
 
 def read_stream(

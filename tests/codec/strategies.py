@@ -219,10 +219,10 @@ def usual_bodies(draw: st.DrawFn, spoilt: bool = True) -> bytes:
 # --- protobuf as it may be written. Values are drawn; how they are arranged comes from one drawn seed,
 # because a draw for every varint's length would be most of the time.
 
-_arrangements = st.integers(0, 2**32 - 1).map(random.Random)
+arrangements = st.integers(0, 2**32 - 1).map(random.Random)
 
 
-def _unknown_field(chance: random.Random, depth: int = 0) -> bytes:
+def unknown_field(chance: random.Random, depth: int = 0) -> bytes:
     """A field that no message of ours has, of any wire type."""
     number = chance.choice([100, 101, 2000, 2**29 - 1])
     match chance.randrange(6):
@@ -237,7 +237,7 @@ def _unknown_field(chance: random.Random, depth: int = 0) -> bytes:
         case 4:
             return b"\xa2\x06\x02\x08\x00"  # the header that SDKs send
         case _:
-            inner = [_unknown_field(chance, depth + 1) for _ in range(chance.randrange(3))] if depth < 3 else []
+            inner = [unknown_field(chance, depth + 1) for _ in range(chance.randrange(3))] if depth < 3 else []
             return wire.group(number, b"".join(inner))
 
 
@@ -257,14 +257,14 @@ def _mistyped_field(chance: random.Random) -> bytes:
             return wire.number(chance.choice(texts + doubles), 7)
 
 
-def _scattered(chance: random.Random, pieces: list[bytes], extra: list[bytes]) -> list[bytes]:
+def scattered(chance: random.Random, pieces: list[bytes], extra: list[bytes]) -> list[bytes]:
     """`pieces` in their order, with each of `extra` somewhere between."""
     for each in extra:
         pieces.insert(chance.randint(0, len(pieces)), each)
     return pieces
 
 
-def _stretched(chance: random.Random) -> int:
+def stretched(chance: random.Random) -> int:
     """The least length of a varint: now and then longer than it need be."""
     return chance.randint(1, 10) if chance.randrange(4) == 0 else 1
 
@@ -278,8 +278,8 @@ def _written(chance: random.Random, name: str, value: Any) -> bytes:
     if isinstance(value, float):
         return wire.double(number, value)
     if isinstance(value, str):
-        return wire.piece(number, value.encode(), _stretched(chance))
-    return wire.number(number, value, _stretched(chance))
+        return wire.piece(number, value.encode(), stretched(chance))
+    return wire.number(number, value, stretched(chance))
 
 
 def _general_tick(chance: random.Random, values: dict[str, Any], earlier: dict[str, Any]) -> bytes:
@@ -287,15 +287,15 @@ def _general_tick(chance: random.Random, values: dict[str, Any], earlier: dict[s
     pieces = [_written(chance, name, value) for name, value in values.items()]
     chance.shuffle(pieces)
     replaced = [_written(chance, name, value) for name, value in earlier.items() if name in values]
-    extra = [chance.choice([_unknown_field, _mistyped_field])(chance) for _ in range(chance.randrange(3))]
-    return b"".join(_scattered(chance, [*replaced, *pieces], extra))
+    extra = [chance.choice([unknown_field, _mistyped_field])(chance) for _ in range(chance.randrange(3))]
+    return b"".join(scattered(chance, [*replaced, *pieces], extra))
 
 
-def _split(chance: random.Random, field_number: int, pieces: list[bytes]) -> list[bytes]:
+def split(chance: random.Random, field_number: int, pieces: list[bytes]) -> list[bytes]:
     """A message as one or two sub-messages, which readers merge."""
     middle = chance.choice([0, len(pieces), chance.randint(0, len(pieces))])
     halves = [part for part in (pieces[:middle], pieces[middle:]) if part or chance.randrange(3)]
-    return [wire.piece(field_number, b"".join(half), _stretched(chance)) for half in halves]
+    return [wire.piece(field_number, b"".join(half), stretched(chance)) for half in halves]
 
 
 _SECURITIES = st.tuples(
@@ -306,9 +306,9 @@ _SECURITIES = st.tuples(
 @st.composite
 def general_bodies(draw: st.DrawFn) -> bytes:
     """Any legal protobuf of a tick message: parts repeated, split over several sub-messages, reordered."""
-    chance = draw(_arrangements)
+    chance = draw(arrangements)
     market, code = draw(_SECURITIES)
-    security = [wire.number(1, market, _stretched(chance)), wire.piece(2, code, _stretched(chance))]
+    security = [wire.number(1, market, stretched(chance)), wire.piece(2, code, stretched(chance))]
     chance.shuffle(security)
     if chance.randrange(10) == 0:
         security.pop()
@@ -318,22 +318,22 @@ def general_bodies(draw: st.DrawFn) -> bytes:
 
     earlier = draw(_EARLIER_VALUES)
     drawn = draw(st.lists(_any_tick(market), max_size=4))
-    listed = [wire.piece(2, _general_tick(chance, tick.values, earlier), _stretched(chance)) for tick in drawn]
-    inner = _scattered(chance, listed, [wire.piece(3, b"NAME"), *(_unknown_field(chance) for _ in range(2))])
+    listed = [wire.piece(2, _general_tick(chance, tick.values, earlier), stretched(chance)) for tick in drawn]
+    inner = scattered(chance, listed, [wire.piece(3, b"NAME"), *(unknown_field(chance) for _ in range(2))])
     at = chance.choice([0, len(inner), chance.randint(0, len(inner))])
-    inner[at:at] = _split(chance, 1, security)
+    inner[at:at] = split(chance, 1, security)
 
-    returned = [wire.number(1, 0, _stretched(chance))]
+    returned = [wire.number(1, 0, stretched(chance))]
     if chance.randrange(5) == 0:
         returned.insert(0, wire.number(1, -400))
-    other = [wire.piece(2, b"ok"), wire.number(3, 0), *(_unknown_field(chance) for _ in range(2)), *returned[:-1]]
-    return b"".join([*_scattered(chance, _split(chance, 4, inner), other), returned[-1]][:: chance.choice([1, 1, -1])])
+    other = [wire.piece(2, b"ok"), wire.number(3, 0), *(unknown_field(chance) for _ in range(2)), *returned[:-1]]
+    return b"".join([*scattered(chance, split(chance, 4, inner), other), returned[-1]][:: chance.choice([1, 1, -1])])
 
 
 @st.composite
 def mutated(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> bytes:
     """A body with bits flipped, or else bytes put in, taken out, or cut off."""
-    body, chance = bytearray(draw(bodies)), draw(_arrangements)
+    body, chance = bytearray(draw(bodies)), draw(arrangements)
     for _ in range(chance.choice([1, 1, 2])):
         at = chance.randint(0, len(body))
         match chance.randrange(12):

@@ -149,6 +149,19 @@ def test_what_was_counted_of_a_frame_that_waits_is_counted_once() -> None:
     assert decoder.counters[[n.TIME_DISAGREEMENTS, n.UNLISTED_NUMBERS]].tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("market", [1, 300])
+def test_what_was_counted_of_a_frame_that_is_refused_does_not_count(market: int) -> None:
+    """Its last tick is no protobuf; the one before it has a number that is not listed."""
+    odd = wire.piece(1, b"2026-11-20 09:30:00") + wire.number(2, 1) + wire.number(3, 9) + wire.double(4, 1.0)
+    odd += wire.number(5, 1) + wire.double(6, 1.0) + wire.double(11, 1795138200.0)
+    security = wire.piece(1, wire.number(1, market) + wire.piece(2, b"00700"))
+    content = wire.number(1, 0) + wire.piece(4, security + wire.piece(2, odd) + wire.piece(2, odd[:-1]))
+    decoder = OpenDDecoder(SymbolTable(12), CLOCK)
+    decoded, ticks = decode(pack_frame(PUSH, 1, content), decoder=decoder)
+    assert refusal(decoded)[0] == "undecodable"
+    assert (ticks.rows, decoder.counters.tolist()) == (0, [0, 0, 0])
+
+
 @thousands
 def test_when_the_notes_are_full_the_rest_waits() -> None:
     ping = pack_frame(ProtoId.KEEP_ALIVE, 5, b"\x08\x00")
@@ -241,3 +254,16 @@ def test_the_latter_of_two_securities_counts_also_when_the_former_is_bad() -> No
     decoder = OpenDDecoder(symbols, CLOCK)
     _, ticks = decode(pack_frame(PUSH, 1, head + wire.piece(4, bad + ticks_of + good)), decoder=decoder)
     assert [symbols.names[id_] for id_ in ticks.column("symbol").tolist()] == ["HK.00700"] * 2
+
+
+@pytest.mark.parametrize("trailing", [1, 2])
+def test_a_field_of_a_tick_that_looks_like_a_tick_is_none(trailing: int) -> None:
+    """Field 2 as a message inside a tick is unknown, though it is what lists ticks one level above."""
+    rest = wire.number(2, 1) + wire.number(3, 1) + wire.double(4, 1.0) + wire.number(5, 1) + wire.double(6, 1.0)
+    tick = wire.piece(1, b"2026-11-20 09:30:00") + rest
+    for number in (2, 3):
+        spoilt = tick + wire.piece(number, tick) * trailing
+        security = wire.piece(1, wire.number(1, 1) + wire.piece(2, b"00700"))
+        content = wire.number(1, 0) + wire.piece(4, security + wire.piece(2, spoilt) + wire.piece(2, tick))
+        decoded, ticks = decode(pack_frame(PUSH, 1, content))
+        assert (ticks.rows, decoded.notes) == (2, [])

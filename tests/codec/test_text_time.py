@@ -88,10 +88,8 @@ def test_a_text_of_nul_bytes_is_no_time() -> None:
 @pytest.mark.parametrize("warm", [False, True], ids=["first of its minute", "minute known"])
 def test_every_byte_of_a_text_with_every_other_value(text: bytes, warm: bool) -> None:
     """5,888 texts that differ from a good one in one byte: read as the oracle reads them, or refused."""
-    step = 16 if JIT_DISABLED else 1
-    texts = [
-        text[:at] + bytes([byte]) + text[at + 1 :] for at in range(len(text)) for byte in range(at % step, 256, step)
-    ]
+    values = (0x00, 0x20, *range(0x2C, 0x3C), 0xB0, 0xFA, 0xFF) if JIT_DISABLED else range(256)
+    texts = [text[:at] + bytes([byte]) + text[at + 1 :] for at in range(len(text)) for byte in values]
     for begin in range(0, len(texts), 2000):
         some = texts[begin : begin + 2000]
         found, stream = reading_of(HK, [part for each in some for part in ([text, each] if warm else [each])])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from codec.bits import JIT_DISABLED
 from codec.opend.protocol import HEADER_BYTES, ProtoId, pack_frame
 from tests.codec import strategies as drawn
+from tests.codec import wire
 from tests.codec.examples import examples
 from tests.codec.feeding import Feeder, cut, read_chunks
 from tests.codec.oracle import read_stream
@@ -148,3 +149,39 @@ def test_pushes_and_pulls_differ_in_delivery_and_note_only(proto_id: int, bodies
     pushes = read_chunks(pack_frame(ProtoId.UPDATE_TICKER, 1, body) for body in bodies)
     found = read_chunks(pack_frame(proto_id, 1, body) for body in bodies)
     assert [row._replace(delivery="") for row in found.rows] == [row._replace(delivery="") for row in pushes.rows]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        wire.group(100, wire.group(101)),
+        wire.tag(100, wire.START_GROUP) + wire.tag(101, wire.END_GROUP),
+        wire.tag(100, wire.START_GROUP) + wire.group(101),
+        wire.tag(100, wire.END_GROUP),
+        wire.tag(100, 6) + b"\0",
+        wire.tag(100, 7),
+        wire.tag(0, wire.VARINT) + b"\0",
+        wire.tag(2**29 - 1, wire.VARINT) + b"\0",
+        wire.tag(2**29, wire.VARINT) + b"\0",
+        wire.tag(100, wire.VARINT, 5) + b"\0",
+        wire.tag(100, wire.VARINT, 6) + b"\0",
+        wire.number(100, 1, 10),
+        wire.tag(100, wire.VARINT) + b"\x80" * 9 + b"\x7f",
+        wire.tag(100, wire.VARINT) + b"\x80" * 10 + b"\0",
+        wire.tag(100, wire.VARINT) + b"\x80",
+        wire.tag(100, wire.FIXED32) + bytes(3),
+        wire.tag(100, wire.FIXED64) + bytes(7),
+        wire.piece(100, b"1234")[:-1],
+        wire.tag(100, wire.LENGTH_DELIMITED) + wire.varint(2**63),
+        wire.tag(100, wire.LENGTH_DELIMITED) + wire.varint(-1),
+    ],
+    ids=lambda field: field.hex(" "),
+)
+@pytest.mark.parametrize("level", ["body", "s2c", "security", "tick"])
+def test_one_legal_or_illegal_field_at_each_level(field: bytes, level: str) -> None:
+    extra = {each: field if each == level else b"" for each in ("body", "s2c", "security", "tick")}
+    tick = wire.piece(1, b"2026-11-20 09:30:00") + wire.number(2, 1) + wire.number(3, 1) + wire.double(4, 1.0)
+    tick += wire.number(5, 1) + wire.double(6, 1.0) + extra["tick"]
+    security = wire.number(1, 1) + wire.piece(2, b"00700") + extra["security"]
+    s2c = wire.piece(1, security) + wire.piece(2, tick) + extra["s2c"]
+    check(pack_frame(ProtoId.UPDATE_TICKER, 1, wire.number(1, 0) + wire.piece(4, s2c) + extra["body"]))

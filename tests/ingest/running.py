@@ -76,5 +76,6 @@ async def running(
     try:
         yield run
     finally:
+        run.journal.full = False  # whatever the test found
         await run.gateway.stop()
         await run.pipeline.stop(5.0)

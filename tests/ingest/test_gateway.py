@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from codec.columns import TickBuffer
 from codec.opend.protocol import ProtoId, pack_frame
 from codec.tables import DEAD_LETTERS, GAPS
+from ingest import lane as lane_module
 from ingest import pipeline as pipeline_module
 from ingest.backoff import Backoff
 from ingest.gateway import GatewayConfig, OpenDGateway
@@ -401,7 +402,7 @@ async def test_a_full_journal_stops_the_gateway_and_keeps_its_connection(monkeyp
     monkeypatch.setattr(session_module, "SILENCE_NS_MAX", 300_000_000)
     monkeypatch.setattr(session_module, "REQUEST_TIMEOUT_NS", 400_000_000)
     monkeypatch.setattr(session_module, "KEEP_ALIVE_SHARE", 0.005)
-    monkeypatch.setattr(pipeline_module, "TickBuffer", partial(TickBuffer, BUFFER_ROWS))
+    monkeypatch.setattr(lane_module, "TickBuffer", partial(TickBuffer, BUFFER_ROWS))
     ticks, journal = 20_000, MemoryJournal()
     name = "N" * 400_000  # fills the kernels' buffers with few ticks
     frames = [wire.push_frame(HK, wire.make_ticks(range(at, at + 500)), name=name) for at in range(0, ticks, 500)]
@@ -498,7 +499,7 @@ async def test_two_gateways_of_one_source_store_a_tick_once() -> None:
         await run.sequences(50)
         second = OpenDGateway(GatewayConfig("opend-2", "futu", "127.0.0.1", opend.port, (HK,)), run.pipeline, CLOCK)
         await second.start()
-        await until(lambda: run.pipeline.stats.repeat_rows == 50)
+        await until(lambda: run.pipeline.stats.repeat_rows["ticks"] == 50)
         await second.stop()
     rows: list[dict[str, Any]] = journal.rows()
     assert [row["sequence"] for row in rows] == sequences(range(50))

@@ -164,7 +164,7 @@ def test_a_late_answer_is_no_event_but_its_ticks_are_kept() -> None:
 
 def test_a_refusal_carries_the_gateways_code_and_text() -> None:
     talk = Talk(greeted=True)
-    for proto_id in (ProtoId.SUB, ProtoId.GET_TICKER, ProtoId.GET_CAPITAL_FLOW):
+    for proto_id in (ProtoId.SUB, ProtoId.GET_TICKER, ProtoId.GET_GLOBAL_STATE):
         serial = ask(talk, proto_id)
         [event] = talk.hear(wire.refusal_frame(proto_id, serial, "no right", ret_type=-1, code=9))
         assert event == Failed(serial, proto_id, -1, 9, "no right", timed_out=False)

@@ -8,7 +8,6 @@ from ticktape.settings.model import OpenDSettings, Settings
 from ticktape.settings.problems import BadSettings
 
 _NOT_YET = "is not in this version yet"
-_FEEDS = ("ticks",)
 
 
 def refuse_unsupported_gateways(settings: Settings) -> None:
@@ -39,7 +38,9 @@ def _unsupported(settings: Settings) -> Iterator[str]:
         if subscription.mode != "push":
             yield f'subscription number {index}: mode "{subscription.mode}" {_NOT_YET}: set "push"'
     for gateway in settings.gateway:
-        sessions = {each.session for each in settings.subscription if each.gateway == gateway.name}
+        sessions = {
+            each.session for each in settings.subscription if each.gateway == gateway.name and "ticks" in each.feeds
+        }
         if len(sessions) > 1:
             asked = ", ".join(sorted(sessions))
             yield f"gateway {gateway.name}: its subscriptions ask for sessions {asked}; only one a gateway works yet"
@@ -59,12 +60,6 @@ def refuse_unsupported_stores(settings: Settings) -> None:
 def unserved(settings: Settings) -> list[str]:
     """What is accepted and has no effect, a sentence each, for the log of whoever runs the gateways."""
     sentences = []
-    for index, subscription in enumerate(settings.subscription, start=1):
-        idle = [feed for feed in subscription.feeds if feed not in _FEEDS]
-        if idle:
-            sentences.append(
-                f"subscription number {index}: feeds {', '.join(idle)}: not in this version yet, not polled"
-            )
     if settings.schedule.model_fields_set:
-        sentences.append("[schedule]: nothing is polled in this version yet, so it has no effect")
+        sentences.append("[schedule]: this version polls around the clock, so it has no effect yet")
     return sentences
