@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from codec.arrow import rows_of_batch
 from codec.columns import DIRECTION, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
-from codec.flow_columns import FLOW_BLOCK_ROWS, FlowBuffer
+from codec.encode_flows import flows_of_batch
 from codec.markets import parse_symbol
 from codec.records import Record
 from codec.row_diff import RowDiff
-from codec.tables import CAPITAL_FLOW, PERIOD, TABLE_BY_NAME, TICKS, Kind
+from codec.tables import CAPITAL_FLOW, TABLE_BY_NAME, TICKS
 from codec.tables import DIRECTION as DIRECTION_KIND
 from ingest.lane import Lane
 
@@ -57,11 +58,15 @@ def replay_record(record: Record, lanes: Mapping[str, Lane], diffs: Mapping[str,
         return
     batch = pa.ipc.open_stream(record.value).read_all().combine_chunks().to_batches()[0]
     if record.table in diffs:
-        diffs[record.table].mark(_rows(batch, record.table))
+        diffs[record.table].mark(rows_of_batch(TABLE_BY_NAME[record.table], batch))
         return
-    source = batch.column("source")[0].as_py()
-    if source in lanes:
-        (_replay_ticks if record.table == TICKS.name else _replay_flows)(batch, lanes[source])
+    lane = lanes.get(batch.column("source")[0].as_py())
+    if lane is None:
+        return
+    if record.table == TICKS.name:
+        _replay_ticks(batch, lane)
+    else:
+        lane.flow_diff.mark_journaled(flows_of_batch(batch, lane.symbols))
 
 
 def _replay_ticks(batch: pa.RecordBatch, lane: Lane) -> None:
@@ -76,42 +81,6 @@ def _replay_ticks(batch: pa.RecordBatch, lane: Lane) -> None:
     ticks.small[DIRECTION] = np.array([DIRECTION_KIND.code(word) for word in words], np.uint8)[numbers]
     lane.window.mark_journaled(ticks, batch.column("ordinal").to_numpy())
     lane.journaled(ticks.narrow[SYMBOL_ID], ticks.wide[TS_EVENT_US])
-
-
-def _replay_flows(batch: pa.RecordBatch, lane: Lane) -> None:
-    flows = FlowBuffer(batch.num_rows)
-    flows.rows = batch.num_rows
-    for name, (block, row) in FLOW_BLOCK_ROWS.items():
-        kind = CAPITAL_FLOW[name].kind
-        if name == "symbol":
-            values: NDArray[Any] = _symbol_ids(batch, lane)
-        elif name == "period":
-            words, numbers = _words(batch, name)
-            values = np.array([PERIOD.code(word) for word in words], np.uint8)[numbers]
-        elif name == "gateway":
-            continue  # not compared
-        elif kind is Kind.FLOAT64:
-            values = batch.column(name).to_numpy(zero_copy_only=False)
-        else:
-            assert isinstance(kind, Kind)
-            values = batch.column(name).view(_INTEGERS[kind]).to_numpy()
-        getattr(flows, block)[row] = values
-    lane.flow_diff.mark_journaled(flows)
-
-
-_INTEGERS = {Kind.DATE: pa.int32(), Kind.TIME_US: pa.int64(), Kind.TIME_NS: pa.int64()}
-
-
-def _rows(batch: pa.RecordBatch, table: str) -> list[dict[str, object]]:
-    """The rows of a small table as `encode_rows` takes them: times as integers of their unit."""
-    columns = [
-        batch.column(column.name).view(_INTEGERS[column.kind])
-        if column.kind in _INTEGERS
-        else batch.column(column.name)
-        for column in TABLE_BY_NAME[table]
-    ]
-    names = [column.name for column in TABLE_BY_NAME[table]]
-    return [dict(zip(names, row, strict=True)) for row in zip(*(c.to_pylist() for c in columns), strict=True)]
 
 
 def _symbol_ids(batch: pa.RecordBatch, lane: Lane) -> NDArray[np.int32]:

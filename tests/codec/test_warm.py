@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
 import pytest
+from google.protobuf.json_format import MessageToJson
 from numba.core.registry import CPUDispatcher as Dispatcher
 
 from codec.bits import JIT_DISABLED, PAD_BYTES
 from codec.clock import MarketClock
 from codec.columns import TickBuffer
 from codec.encode import TickEncoder
+from codec.encode_flows import FlowEncoder
+from codec.flow_columns import DAY, FlowBuffer
+from codec.flow_diff import FlowDiff
+from codec.flow_list import FlowList, FlowListDecoder
 from codec.markets import HK, US
-from codec.opend.decoder import OpenDDecoder
-from codec.opend.protocol import ProtoId, pack_frame
+from codec.opend.decoder import ControlFrame, OpenDDecoder, Span
+from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
+from codec.opend.replies import Asked, FlowLines, OneRow, ReplyDecoder
 from codec.symbols import SymbolTable
 from codec.warm import warm
 from codec.window import SequenceWindow
-from tests.vectors import frame_vectors, tick_samples
+from tests.codec import wire
+from tests.vectors import flow_samples, frame_vectors, tick_samples
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="there is nothing to compile")
 
@@ -65,6 +73,42 @@ def test_nothing_is_compiled_after_warm() -> None:
     symbols.id_of(US, "NEW")
     assert signatures() == before
     assert sum(before.values()) >= 6
+
+
+def test_nothing_is_compiled_after_warm_by_polls() -> None:
+    """Replies in both formats, to any market, and what becomes of their lines."""
+    warm()
+    before = signatures()
+    symbols, clock = SymbolTable(12), MarketClock()
+    replies, flows = ReplyDecoder(symbols, clock, source="futu", gateway="a"), FlowBuffer()
+    diff = FlowDiff(symbols)
+    for market in (HK, US, 31, 999):
+        asked = Asked(symbols.id_of(market, "X"), market, DAY)
+        for sample in flow_samples():
+            message = sample.message()
+            bodies = {
+                BodyFormat.PROTOBUF: message.SerializeToString(),
+                BodyFormat.JSON: MessageToJson(message).encode(),
+            }
+            for body_format, body in bodies.items():
+                frame = pack_frame(ProtoId.GET_CAPITAL_FLOW, 1, body, body_format)
+                source = np.frombuffer(bytearray(frame + bytes(PAD_BYTES)), np.uint8)
+                note = ControlFrame(Span(0, len(frame)), ProtoId.GET_CAPITAL_FLOW, 1, body_format)
+                assert isinstance(replies.flow(source, note, asked, 2**62, flows), FlowLines)
+        body = wire.number(1, 0) + wire.piece(4, b"".join(wire.double(n, 1795138200.0) for n in (1, 2, 3, 4, 5, 6, 8)))
+        frame = pack_frame(ProtoId.GET_CAPITAL_DISTRIBUTION, 1, body)
+        note = ControlFrame(Span(0, len(frame)), ProtoId.GET_CAPITAL_DISTRIBUTION, 1, 0)
+        assert isinstance(replies.distribution(np.frombuffer(frame, np.uint8), note, asked, 2**62), OneRow)
+    for _ in range(2):
+        verdict = diff.test(flows)
+        assert FlowEncoder("futu", symbols, ["a"]).encode(flows, verdict.fresh, verdict.fresh_rows)
+        diff.mark(flows, verdict)
+        diff = FlowDiff(symbols)
+    diff.restore(diff.export())
+    entry = {"code": "US.AAPL", "update_time": "2026-11-20 10:00:00", "main_net_inflow": 1}
+    answer = json.dumps({"ret_code": 0, "data": {"capital_flow_list": [entry]}}).encode()
+    assert isinstance(FlowListDecoder(clock, source="", gateway="").decode(answer, [], 2**62), FlowList)
+    assert signatures() == before
 
 
 def test_a_second_call_changes_nothing() -> None:

@@ -57,14 +57,14 @@ def check(body: bytes, market: int, period: int, padding: bytes = b"\xff") -> No
 bodies_of_markets = drawn.markets.flatmap(lambda market: st.tuples(st.just(market), flows.any_bodies(market)))
 
 
-@examples(600)
+@examples(400)
 @given(drawn_body=bodies_of_markets, period=flows.periods, padding=st.binary(min_size=1, max_size=4))
 def test_any_body(drawn_body: tuple[int, bytes], period: int, padding: bytes) -> None:
     market, body = drawn_body
     check(body, market, period, padding)
 
 
-@examples(150)
+@examples(60)
 @given(body=st.one_of(flows.usual_bodies(HK), flows.general_bodies(HK)), period=flows.periods)
 def test_cut_at_every_byte(body: bytes, period: int) -> None:
     for end in range(1, len(body)):
