@@ -157,5 +157,5 @@ def _prepare() -> MarketClock:
     """What takes seconds and must not hold up the loop: compiling kernels, reading the calendar."""
     from ingest.calendar import us_days  # pandas: a second that commands without gateways need not spend
 
-    warm()
+    warm(["opend"])
     return MarketClock(us_days())

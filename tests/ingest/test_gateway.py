@@ -438,6 +438,20 @@ async def test_a_full_journal_stops_the_gateway_and_keeps_its_connection(monkeyp
     assert [row["cause"] for row in journal.rows(GAPS.name)] == ["journal_full"]
 
 
+async def test_what_waits_is_read_when_there_is_room_though_nothing_more_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "TickBuffer", partial(TickBuffer, 64))
+
+    async def pushes(peer: Peer) -> None:
+        await peer.serve(1 + 1 + 1)
+        peer.send(*(wire.push_frame(HK, wire.make_ticks(range(at, at + 50))) for at in range(0, 500, 50)))
+        await peer.gone()
+
+    async with ScriptedOpenD(pushes) as opend, running(opend.port, HK) as run:
+        await until(lambda: run.pipeline.stats.journaled_rows["ticks"] == 500, timeout_s=5)
+    assert run.journal.sequences() == sequences(range(500))
+    assert run.journal.rows(GAPS.name) == []
+
+
 async def test_dead_letters_stop_the_gateway_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline_module, "WAITING_ROWS_MAX", 100)
     journal, count = MemoryJournal(), 1000

@@ -417,6 +417,15 @@ async def test_a_restart_after_a_crash_drops_exactly_the_repeats(journal: Memory
     assert feed.pipeline.stats.conflicts.total() == 0
 
 
+async def test_a_restart_goes_on_with_the_next_ordinal(journal: MemoryJournal) -> None:
+    """A row alone does not say how many ticks shared its sequence: the ordinal does."""
+    for prices in ((1.0, 2.0, 3.0), (3.0, 2.0, 4.0)):
+        await crash(journal, *(wire.push_frame(SYMBOLS[0], [wire.make_tick(1, price=price)]) for price in prices))
+    journal.records = [record for record in journal.records if rows_of(record)[0]["ordinal"] > 0]
+    await crash(journal, wire.push_frame(SYMBOLS[0], [wire.make_tick(1, price=5.0)]))
+    assert [(row["price"], row["ordinal"]) for row in journal.rows()][-2:] == [(4.0, 3), (5.0, 4)]
+
+
 async def test_stopping_saves_the_windows_and_they_are_enough(journal: MemoryJournal) -> None:
     feed = await start(journal)
     feed.hear(push(range(100)), wire.push_frame(SYMBOLS[1], [wire.make_tick(1, price=7.0)]))
