@@ -493,7 +493,7 @@ async def test_stopping_closes_the_connection_and_keeps_what_was_received() -> N
             await told.wait()
             await until(lambda: run.gateway.lane.ticks.rows)
             begin_s = time.monotonic()
-        assert time.monotonic() - begin_s < 1
+        assert time.monotonic() - begin_s < 4
         assert run.journal.sequences() == sequences(range(100))
         await until(lambda: opend.open == 0)
     assert opend.connections == 1
