@@ -366,6 +366,27 @@ async def test_a_refused_symbol_is_said_once_and_the_others_go_on() -> None:
     assert {row["symbol"] for row in run.journal.rows()} == set(symbols) - exchange.refused
 
 
+async def test_a_hole_whose_pulls_all_fail_is_lost() -> None:
+    """After the frame that could not be read, the gateway refuses every pull: nothing more can be asked."""
+    exchange = Exchange({HK: [1, 2]})
+
+    async def refuses_pulls(peer: Peer) -> None:
+        await peer.serve(1 + 1 + 1)
+        peer.send(wire.with_bad_sha1(exchange.trade(HK, range(3, 5))))
+        while True:
+            proto_id, serial, body = await peer.request()
+            if proto_id == ProtoId.GET_TICKER:
+                peer.send(wire.refusal_frame(proto_id, serial, "no right"))
+            else:
+                peer.answer(proto_id, serial, body)
+
+    async with ScriptedOpenD(refuses_pulls, exchange=exchange) as opend, running(opend.port, HK) as run:
+        [row] = await run.settled(1)
+        assert run.gateway.status()["open_gaps"] == 0
+    assert (row["state"], row["cause"], row["symbol"], row["missing"]) == ("lost", "decode_error", HK, None)
+    assert sorted(run.journal.sequences()) == sequences(range(1, 3))
+
+
 @pytest.mark.parametrize("kind", ["refused", "bad sha1", "undecodable"])
 async def test_a_pull_that_fails_is_tried_three_times_and_no_more(kind: str) -> None:
     exchange = Exchange({HK: [0], OTHER: [0]})
