@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -67,9 +67,10 @@ def _wait_until_listening(process: subprocess.Popen[str]) -> str:
     """The address it prints."""
     assert process.stdout is not None
     deadline_s = time.monotonic() + START_TIMEOUT_S
+    waiting = selectors.DefaultSelector()  # select() knows no descriptor above 1023
+    waiting.register(process.stdout, selectors.EVENT_READ)
     while time.monotonic() < deadline_s:
-        readable, _, _ = select.select([process.stdout], [], [], 0.2)
-        if readable:
+        if waiting.select(0.2):
             line = process.stdout.readline()
             assert line.startswith("listening "), f"the simulator said {line!r} and ended with {process.poll()}"
             return line.removeprefix("listening ").strip()
