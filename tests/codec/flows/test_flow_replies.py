@@ -84,6 +84,8 @@ LATE = wire.double(1, 5.0) + wire.piece(2, b"2026-11-20 09:30:00") + wire.double
         wire.piece(1, LINE + b"\x79"),
         wire.piece(1, LINE + wire.number(100, 1)),
         wire.piece(1, LINE + wire.piece(100, bytes(200))),
+        # A length of two bytes that, read as one, leaves what looks like the message's last field.
+        wire.piece(1, LINE + wire.piece(100, bytes(85) + b"\x19")) + wire.piece(100, bytes(5)),
         wire.piece(1, LINE) + wire.piece(1, LATE) + wire.piece(1, LATE + b"\xff"),
         wire.piece(1, LINE) + b"\xff",
         wire.piece(1, LINE) + b"\x19",
