@@ -38,7 +38,7 @@ bench: $(DEV)           ## ratios against peers, written to benchmarks/results/l
 	@$(BIN)/python -m benchmarks
 
 protos: $(DEV)          ## generate the protobuf code again
-	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/opend/*.proto
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*/*.proto
 
 constraints:            ## lock the newest versions that fit
 	@$(BIN)/uv pip compile -q --no-emit-index-url --no-header --no-annotate --python-version 3.11 --universal \

@@ -74,7 +74,7 @@ def gateway_to_kafka(kafka: KafkaConfig, port: int, ticks: int) -> Measured:
 
 
 async def _gateway_to_kafka(kafka: KafkaConfig, port: int, ticks: int) -> Measured:
-    warm()
+    warm(["opend"])
     with tempfile.TemporaryDirectory(prefix="ticktape-bench-") as folder:
         journal = Journal.open(Path(folder), readers=(RELAY_READER_NAME,))
         relay = Relay(JournalReader(Path(folder), RELAY_READER_NAME), kafka, journal.worker)

@@ -90,6 +90,24 @@ def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), codegen
 
 
+@intrinsic  # type: ignore[misc, unused-ignore]
+def _leading_zeros(typing_context: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], cgutils.false_bit)
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic  # type: ignore[misc, unused-ignore]
+def _multiply_high(typing_context: Any, one: Any, other: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
 def stack_array(length: int, kind: type[np.generic]) -> Callable[[], NDArray[Any]]:
     """A kernel that gives `length` elements of its caller's stack, uninitialised.
 
@@ -148,7 +166,10 @@ if TYPE_CHECKING:
     def load_f64(array: NDArray[np.uint8], offset: int) -> float: ...
     def store_u32(array: NDArray[np.uint8], offset: int, value: np.uint32) -> None: ...
     def trailing_zeros(value: np.uint64) -> np.uint64: ...
+    def leading_zeros(value: np.uint64) -> np.uint64: ...
+    def multiply_high(one: np.uint64, other: np.uint64) -> np.uint64: ...
     def bits_of(value: float) -> np.uint64: ...
+    def double_of(bits: np.uint64) -> float: ...
 
 elif JIT_DISABLED:
 
@@ -170,8 +191,17 @@ elif JIT_DISABLED:
         number = int(value)
         return np.uint64((number & -number).bit_length() - 1 if number else 64)
 
+    def leading_zeros(value):
+        return np.uint64(64 - int(value).bit_length())
+
+    def multiply_high(one, other):
+        return np.uint64(int(one) * int(other) >> 64)
+
     def bits_of(value):
         return np.uint64(struct.unpack("<Q", struct.pack("<d", value))[0])
+
+    def double_of(bits):
+        return np.float64(struct.unpack("<d", struct.pack("<Q", int(bits)))[0])
 
 else:
     byte_at, put = _byte_at, _put
@@ -180,5 +210,6 @@ else:
     load_u64 = _load_intrinsic(ir.IntType(64), types.uint64)
     load_f64 = _load_intrinsic(ir.DoubleType(), types.float64)
     store_u32 = _store_intrinsic(ir.IntType(32), types.uint32)
-    trailing_zeros = _trailing_zeros
+    trailing_zeros, leading_zeros, multiply_high = _trailing_zeros, _leading_zeros, _multiply_high
     bits_of = _bits_intrinsic(types.float64, types.uint64, ir.IntType(64))
+    double_of = _bits_intrinsic(types.uint64, types.float64, ir.DoubleType())

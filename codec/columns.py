@@ -18,7 +18,7 @@ TS_EVENT_US, SEQUENCE, TS_GATEWAY_US, TS_RECV_NS = range(4)
 # Rows of `real`, float64.
 PRICE, VOLUME, TURNOVER = range(3)
 # Rows of `narrow`, int32.
-SYMBOL_ID, TRADE_DATE, CONDITION_ID = range(3)
+SYMBOL_ID, TRADE_DATE, CONDITION_ID, ORDINAL = range(4)
 # Rows of `small`, uint8.
 DIRECTION, TRADE_TYPE, SESSION_CODE, DELIVERY_CODE, GATEWAY_ID = range(5)
 
@@ -33,16 +33,18 @@ BLOCK_ROWS: dict[str, tuple[str, int]] = {
     "symbol": ("narrow", SYMBOL_ID),
     "trade_date": ("narrow", TRADE_DATE),
     "condition": ("narrow", CONDITION_ID),
+    "ordinal": ("narrow", ORDINAL),
     "direction": ("small", DIRECTION),
     "trade_type": ("small", TRADE_TYPE),
     "session": ("small", SESSION_CODE),
     "delivery": ("small", DELIVERY_CODE),
     "gateway": ("small", GATEWAY_ID),
 }
-"""Where each column of `ticks` is. `source` is one for the whole buffer and `ordinal` comes with
-deduplication."""
+"""Where each column of `ticks` is. `source` is one for the whole buffer; `ordinal` is the index within
+the gateway's own group of ticks under one sequence (LongPort's push), from which deduplication makes the
+final one."""
 
-assert set(BLOCK_ROWS) | {"source", "ordinal"} == {column.name for column in TICKS}
+assert set(BLOCK_ROWS) | {"source"} == {column.name for column in TICKS}
 
 NULL_TIME = np.iinfo(np.int64).min
 """A time that was not sent, in `wide`."""
@@ -71,6 +73,8 @@ assert BATCH_TICKS_MAX * (TICK_ROW_BYTES + 1) + _RECORD_OVERHEAD_BYTES < RECORD_
 class TickBuffer:
     """Room for `capacity` ticks of one source, filled from row 0.
 
+    A decoder that has nothing to say of a column never writes it: zeros stay there (OpenD's `ordinal`).
+
     Attributes
     ----------
     wide, real, narrow, small : (k, capacity) int64, float64, int32, uint8, C-contiguous
@@ -81,7 +85,7 @@ class TickBuffer:
         self.capacity = capacity
         self.wide: NDArray[np.int64] = np.zeros((4, capacity), np.int64)
         self.real: NDArray[np.float64] = np.zeros((3, capacity), np.float64)
-        self.narrow: NDArray[np.int32] = np.zeros((3, capacity), np.int32)
+        self.narrow: NDArray[np.int32] = np.zeros((4, capacity), np.int32)
         self.small: NDArray[np.uint8] = np.zeros((5, capacity), np.uint8)
         self.rows = 0
 

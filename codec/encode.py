@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from codec.arrow import arrow_type, batch_of_rows, ipc_stream
 from codec.columns import BLOCK_ROWS, DELIVERY_CODE, NULL_TIME, SYMBOL_ID, TickBuffer
+from codec.conditions import CONDITION_CHARACTERS, ConditionTable
 from codec.grouping import Grouper, constant_word, enum_array, enum_positions, plain_array, word_array
 from codec.partition import partition_of
 from codec.records import Record, RecordKind
@@ -20,20 +21,29 @@ from codec.symbols import SymbolTable
 from codec.tables import DELIVERY, TICKS, EnumKind, Kind, Table
 
 _PULL = DELIVERY.code("pull")
-_CONDITIONS = 128
+
+
+def _condition_words(conditions: ConditionTable | None) -> pa.StringArray:
+    """The word of each condition id."""
+    longer = conditions.names() if conditions is not None else []
+    return pa.array(["", *map(chr, range(1, CONDITION_CHARACTERS)), *longer], pa.utf8())
 
 
 class TickEncoder:
     """Encodes the ticks of one source.
 
     `gateways` are the names that the buffer's gateway ids stand for; it may grow at its end.
+    `conditions` keeps the words of condition ids that are no character, where the source has such.
     """
 
-    def __init__(self, source: str, symbols: SymbolTable, gateways: Sequence[str]) -> None:
+    def __init__(
+        self, source: str, symbols: SymbolTable, gateways: Sequence[str], conditions: ConditionTable | None = None
+    ) -> None:
         self._source = source
         self._gateways = gateways
         self._grouper = Grouper(symbols)
-        self._condition_words = pa.array(["", *map(chr, range(1, _CONDITIONS))], pa.utf8())
+        self._conditions = conditions
+        self._condition_words = _condition_words(conditions)
         self._positions = {c.name: enum_positions(c.kind) for c in TICKS if isinstance(c.kind, EnumKind)}
 
     def encode(
@@ -49,12 +59,11 @@ class TickEncoder:
         if fresh_rows == 0:
             return []
         groups = self._grouper.group(ticks.narrow[SYMBOL_ID], ticks.small[DELIVERY_CODE], _PULL, fresh, fresh_rows)
-        columns = {
-            name: getattr(ticks, block)[row].take(groups.order)
+        columns: dict[str, NDArray[Any]] = {
+            name: ordinals.take(groups.order) if name == "ordinal" else getattr(ticks, block)[row].take(groups.order)
             for name, (block, row) in BLOCK_ROWS.items()
             if name != "symbol"
         }
-        columns["ordinal"] = ordinals.take(groups.order)
         arrays = {name: self._array(name, values) for name, values in columns.items()}
         arrays["source"] = constant_word(self._source, fresh_rows)
         return self._grouper.records(TICKS, groups, arrays, columns["ts_event"], columns["ts_recv"])
@@ -65,9 +74,12 @@ class TickEncoder:
         if isinstance(kind, EnumKind):
             return enum_array(kind, self._positions[name], values)
         if name == "condition":
-            present = np.flatnonzero(np.bincount(values, minlength=_CONDITIONS))
-            numbers = np.zeros(_CONDITIONS, np.int32)
+            counts = np.bincount(values)
+            present = np.flatnonzero(counts)
+            numbers = np.zeros(len(counts), np.int32)
             numbers[present] = np.arange(len(present))
+            if len(counts) > len(self._condition_words):
+                self._condition_words = _condition_words(self._conditions)
             words = self._condition_words.take(present)
             return pa.DictionaryArray.from_arrays(numbers[values], words)
         if name == "gateway":

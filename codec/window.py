@@ -5,6 +5,10 @@ sequence is there with the same payload check; the same sequence with another pa
 tick, under the next ordinal (contract.md, Exact meanings). It is not a high-water mark: pulls
 overlap pushes, and US sequences do not grow.
 
+Where one sequence is a whole push of ticks (LongPort), told apart by their place in it (the buffer's
+`ordinal`), the push is judged as one: it is a repeat when a push of that sequence held the same ticks, and
+otherwise its ordinals go on from the highest one used. The window then holds the last `WINDOW_KEYS` pushes.
+
 Rule 1: `test` changes nothing. `mark` is called with its verdict once the batch is durable; a tick
 marked earlier would be lost by a failed append.
 Rule 2: two sequences are the same only when they are equal, whatever their hashes are.
@@ -21,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.bits import bits_of
-from codec.columns import DIRECTION, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
+from codec.columns import DIRECTION, ORDINAL, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
 from codec.kernel import inlined, kernel
 from codec.markets import parse_symbol
 from codec.symbols import SymbolTable
@@ -41,24 +45,44 @@ def _hash(sequence: int, salt: int) -> np.uint64:
     return (mixed ^ (mixed >> np.uint64(29))) * _MIX_B >> np.uint64(16)
 
 
+@inlined
+def _continues(i: int, symbols: NDArray[np.int32], sequences: NDArray[np.int64], places: NDArray[np.int32]) -> bool:
+    """Whether row `i` belongs to the push of the row before it."""
+    return i > 0 and places[i] > places[i - 1] and sequences[i] == sequences[i - 1] and symbols[i] == symbols[i - 1]
+
+
 @kernel
 def payload_checks(
-    wide: NDArray[np.int64], real: NDArray[np.float64], small: NDArray[np.uint8], rows: int, checks: NDArray[np.uint64]
+    wide: NDArray[np.int64],
+    real: NDArray[np.float64],
+    narrow: NDArray[np.int32],
+    small: NDArray[np.uint8],
+    rows: int,
+    checks: NDArray[np.uint64],
 ) -> None:
     """Write to `checks` what makes two ticks of one sequence the same: a 64-bit mix of price, volume,
-    direction and second of the first `rows` rows of a TickBuffer's blocks."""
+    direction and second of the first `rows` rows of a TickBuffer's blocks; in the first row of a push,
+    of all its ticks."""
+    symbols, sequences, places = narrow[SYMBOL_ID], wide[SEQUENCE], narrow[ORDINAL]
+    head = np.int64(0)
     for i in range(rows):
         second = np.uint64(wide[TS_EVENT_US, i] // _SECOND_US)
         mixed = (bits_of(real[PRICE, i]) ^ (second << np.uint64(1))) * _MIX_A
         mixed = (mixed ^ (mixed >> np.uint64(32)) ^ bits_of(real[VOLUME, i])) * _MIX_B
         mixed = (mixed ^ (mixed >> np.uint64(29)) ^ np.uint64(small[DIRECTION, i])) * _MIX_A
         checks[i] = mixed ^ (mixed >> np.uint64(32))
+        if _continues(i, symbols, sequences, places):
+            mixed = (checks[head] * _MIX_A ^ checks[i]) * _MIX_B
+            checks[head] = mixed ^ (mixed >> np.uint64(32))
+        else:
+            head = i
 
 
 @kernel
 def _test(
     symbols: NDArray[np.int32],
     sequences: NDArray[np.int64],
+    places: NDArray[np.int32],
     checks: NDArray[np.uint64],
     rows: int,
     slots: NDArray[np.int16],
@@ -74,11 +98,16 @@ def _test(
 
     `batch_slots` is scratch: a power of two of at least 2 * rows, all _EMPTY. Writes `fresh` and,
     for fresh rows, `ordinals`; returns how many rows are fresh, and how many of these share a
-    sequence with another tick.
+    sequence with another tick or push.
     """
     count, conflicts = 0, 0
     batch_mask = np.int64(len(batch_slots) - 1)
     for i in range(rows):
+        if _continues(i, symbols, sequences, places):
+            fresh[i] = fresh[i - 1]
+            ordinals[i] = ordinals[i - 1] + (places[i] - places[i - 1])
+            count += fresh[i]
+            continue
         symbol, sequence, check = np.int64(symbols[i]), sequences[i], checks[i]
         repeat, ordinal = False, np.int64(0)
         if sequence <= newest[symbol]:
@@ -98,12 +127,14 @@ def _test(
                 if checks[other] == check:
                     repeat = True
                     break
+                while _continues(other + 1, symbols, sequences, places):
+                    other += 1
                 ordinal = max(ordinal, np.int64(ordinals[other]) + 1)
             place = (place + 1) & batch_mask
         fresh[i] = not repeat
         if not repeat:
             batch_slots[place] = i
-            ordinals[i] = ordinal
+            ordinals[i] = ordinal + places[i]
             count += 1
             conflicts += ordinal > 0
     return count, conflicts
@@ -133,6 +164,7 @@ def _forget(symbol: int, ring_at: int, slots: NDArray[np.int16], known_sequences
 def _mark(
     symbols: NDArray[np.int32],
     sequences: NDArray[np.int64],
+    places: NDArray[np.int32],
     checks: NDArray[np.uint64],
     ordinals: NDArray[np.uint32],
     fresh: NDArray[np.bool_],
@@ -144,11 +176,16 @@ def _mark(
     newest: NDArray[np.int64],
     marked: NDArray[np.int64],
 ) -> None:
-    """Add the fresh rows to the window; the oldest keys of their symbols make room."""
+    """Add the fresh rows to the window, a push by its first row and its last ordinal; the oldest keys of
+    their symbols make room."""
+    ring_at = np.int64(0)
     for i in range(rows):
         if not fresh[i]:
             continue
         symbol, sequence = np.int64(symbols[i]), sequences[i]
+        if _continues(i, symbols, sequences, places):
+            known_ordinals[symbol, ring_at] = ordinals[i]
+            continue
         ring_at = marked[symbol] % WINDOW_KEYS
         if marked[symbol] >= WINDOW_KEYS:
             _forget(symbol, ring_at, slots, known_sequences)
@@ -172,7 +209,7 @@ class Verdict:
     fresh : (rows,) bool, False for repeats
     ordinals : (rows,) uint32, meant only where `fresh`
     checks : (rows,) uint64 payload checks
-    fresh_rows, conflicts : how many are fresh, and how many of these have an ordinal above 0
+    fresh_rows, conflicts : how many are fresh, and how many ticks or pushes share the sequence of another
     """
 
     fresh: NDArray[np.bool_]
@@ -214,42 +251,42 @@ class SequenceWindow:
         self._make_room()
         rows = ticks.rows
         checks = np.empty(rows, np.uint64)
-        payload_checks(ticks.wide, ticks.real, ticks.small, rows, checks)
+        payload_checks(ticks.wide, ticks.real, ticks.narrow, ticks.small, rows, checks)
         fresh, ordinals = np.empty(rows, np.bool_), np.zeros(rows, np.uint32)
         scratch = np.full(1 << max(4, (2 * rows - 1).bit_length()), _EMPTY, np.int32)
-        symbol_ids, sequences = ticks.narrow[SYMBOL_ID, :rows], ticks.wide[SEQUENCE, :rows]
+        symbol_ids, sequences, places = _keys(ticks)
         slots, known_sequences, known_checks, known_ordinals, newest, _ = self._arrays
         count, conflicts = _test(
-            symbol_ids, sequences, checks, rows, slots, known_sequences, known_checks, known_ordinals, newest,
+            symbol_ids, sequences, places, checks, rows, slots, known_sequences, known_checks, known_ordinals, newest,
             scratch, fresh, ordinals,
         )  # fmt: skip
         return Verdict(fresh, ordinals, checks, int(count), int(conflicts))
 
     def mark(self, ticks: TickBuffer, verdict: Verdict) -> None:
         """Remember the fresh rows of `ticks`: they are durable now."""
-        rows = ticks.rows
-        self._mark(
-            ticks.narrow[SYMBOL_ID, :rows], ticks.wide[SEQUENCE, :rows], verdict.checks, verdict.ordinals, verdict.fresh
-        )
+        self._mark(*_keys(ticks), verdict.checks, verdict.ordinals, verdict.fresh)
 
     def mark_journaled(self, ticks: TickBuffer, ordinals: NDArray[np.uint32]) -> None:
-        """Remember rows that were read back from the journal with their (rows,) `ordinals`."""
+        """Remember rows that were read back from the journal with their (rows,) `ordinals`.
+
+        Where a sequence is a whole push, the buffer's own `ordinal` must say so again.
+        """
         rows = ticks.rows
         checks = np.empty(rows, np.uint64)
-        payload_checks(ticks.wide, ticks.real, ticks.small, rows, checks)
-        symbol_ids, sequences = ticks.narrow[SYMBOL_ID, :rows], ticks.wide[SEQUENCE, :rows]
-        self._mark(symbol_ids, sequences, checks, ordinals, np.ones(rows, np.bool_))
+        payload_checks(ticks.wide, ticks.real, ticks.narrow, ticks.small, rows, checks)
+        self._mark(*_keys(ticks), checks, ordinals, np.ones(rows, np.bool_))
 
     def _mark(
         self,
         symbol_ids: NDArray[np.int32],
         sequences: NDArray[np.int64],
+        places: NDArray[np.int32],
         checks: NDArray[np.uint64],
         ordinals: NDArray[np.uint32],
         fresh: NDArray[np.bool_],
     ) -> None:
         self._make_room()
-        _mark(symbol_ids, sequences, checks, ordinals, fresh, len(sequences), *self._arrays)
+        _mark(symbol_ids, sequences, places, checks, ordinals, fresh, len(sequences), *self._arrays)
 
     def newest_sequence(self, symbol_id: int) -> int | None:
         """The greatest sequence marked for a symbol, or None when there is none yet."""
@@ -304,4 +341,11 @@ class SequenceWindow:
             raise ValueError(f"these {len(exported)} bytes are no export of a window: {error}") from error
         ids = [self._table.id_of(*parse_symbol(name)) for name in names]
         symbol_ids = np.repeat(np.array(ids, np.int32), counts)
-        self._mark(symbol_ids, sequences, checks, ordinals, np.ones(len(symbol_ids), np.bool_))
+        places = np.zeros(len(symbol_ids), np.int32)
+        self._mark(symbol_ids, sequences, places, checks, ordinals, np.ones(len(symbol_ids), np.bool_))
+
+
+def _keys(ticks: TickBuffer) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+    """(rows,) symbol ids, sequences and places in their pushes."""
+    rows = slice(ticks.rows)
+    return ticks.narrow[SYMBOL_ID, rows], ticks.wide[SEQUENCE, rows], ticks.narrow[ORDINAL, rows]

@@ -64,6 +64,12 @@ def call_read_varint(source: NDArray[np.uint8], at: int) -> tuple[np.uint64, int
 
 
 @kernel
+def int32_of(value: np.uint64) -> int:
+    """A varint as protobuf's int32: the low 32 bits, signed."""
+    return np.int64(np.int32(np.int64(value & np.uint64(0xFFFFFFFF)) << 32 >> 32))
+
+
+@kernel
 def read_tag(source: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int, int]:
     """Field number, wire type and the position behind the tag, or (0, 0, MALFORMED): checked against `stop`."""
     value, after = read_varint(source, at)

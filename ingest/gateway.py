@@ -152,6 +152,11 @@ class OpenDGateway:
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
 
+    async def wait(self) -> None:
+        """Return once stopped; a gateway tries again for ever, so what this raises is a mistake of ours."""
+        assert self._task is not None, "started before it is waited for"
+        await asyncio.shield(self._task)
+
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
@@ -197,7 +202,7 @@ class OpenDGateway:
             self._connection = connection
             try:
                 reason = await connection.run(self.config.host, self.config.port)
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host that can have no address
                 reason = f"cannot connect to {self.config.host}:{self.config.port}: {error or 'timed out'}"
             if connection.ready_at_s is not None:
                 self._lost(reason, connection)
@@ -244,6 +249,13 @@ class OpenDGateway:
         if security not in self._refused_logged:
             self._refused_logged.add(security)
             self._log.error("symbol refused; the others go on", symbol=symbol_name(*security), gateway_says=text)
+
+    def pull_given_up(self, security: Security) -> None:
+        symbol = symbol_name(*security)
+        rows = self.ledger.give_up(symbol, time.time_ns())
+        if rows:
+            self._log.error("ticks lost: the gateway does not answer pulls of the symbol", symbol=symbol)
+        self._pipeline.append_rows(GAPS.name, rows)
 
     def answered(self, proto_id: int) -> None:
         self.stats.requests[_call(proto_id), "ok"] += 1

@@ -159,11 +159,15 @@ class Lane:
         """How many fresh ticks of each gateway share their sequence with another."""
         if not verdict.conflicts:
             return {}
-        counts = np.bincount(ticks.small[GATEWAY_ID, : ticks.rows][verdict.fresh & (verdict.ordinals > 0)])
+        counts = np.bincount(
+            ticks.small[GATEWAY_ID, : ticks.rows][verdict.fresh & (verdict.ordinals > ticks.column("ordinal"))]
+        )
         return {self.gateways[gateway_id]: count for gateway_id, count in enumerate(counts.tolist()) if count}
 
     def _log_conflicts(self, ticks: TickBuffer, verdict: Verdict) -> None:
-        conflicting = ticks.narrow[SYMBOL_ID, : ticks.rows][verdict.fresh & (verdict.ordinals > 0)]
+        conflicting = ticks.narrow[SYMBOL_ID, : ticks.rows][
+            verdict.fresh & (verdict.ordinals > ticks.column("ordinal"))
+        ]
         for symbol_id in set(np.unique(conflicting).tolist()) - self._conflicts_logged:
             self._conflicts_logged.add(symbol_id)
             log.warning(

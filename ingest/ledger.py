@@ -115,6 +115,13 @@ class LossLedger:
         self._ending += len(gaps)
         return gaps
 
+    def give_up(self, symbol: str, now_ns: int) -> list[dict[str, object]]:
+        """The pulls of `symbol` failed for good: the rows that end its holes as lost."""
+        gaps = self.take(symbol)
+        self._ending -= len(gaps)
+        self.counts["lost"] += len(gaps)
+        return [replace(gap, state="lost", updated_at=now_ns).row() for gap in gaps]
+
     def settle(self, outcome: PullOutcome, gaps: Sequence[Gap], now_ns: int) -> list[dict[str, object]]:
         """The rows that end `gaps`, which `take` gave."""
         self._ending -= len(gaps)

@@ -230,7 +230,7 @@ class TickPipeline:
         """The ledger's account of a full journal, one row a source: nothing was read meanwhile."""
         now_ns = time.time_ns()
         gaps = [
-            Gap(lane.source, "", "", CAUSE_JOURNAL_FULL, None, None, since_ns, now_ns, state="filled", missing=None)
+            Gap(lane.source, "", "", CAUSE_JOURNAL_FULL, None, None, since_ns, now_ns, state="filled", missing=0)
             for lane in self._lanes.values()
         ]
         return encode_rows(GAPS, [gap.row() for gap in gaps], self._partition_count)

@@ -16,11 +16,11 @@ from typing import Any
 
 import structlog
 import uvloop
-from sinks.relay import RELAY_READER_NAME
 
 from sinks.clickhouse import ClickHouse
 from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
 from sinks.kafka_log import KafkaRecordLog
+from sinks.relay import RELAY_READER_NAME
 from ticktape.gateways import GatewaysHop
 from ticktape.hops import Hop, JournalHop, RelayHop, WriterHop
 from ticktape.http import HttpServer

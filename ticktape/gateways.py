@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -60,9 +61,9 @@ class GatewaysHop:
             await self._pipeline.stop(drain_s)
 
     async def wait(self) -> None:
-        """A gateway tries again for ever; raises what keeps the pipeline from storing."""
+        """Gateways try again for ever; raises what keeps the pipeline from storing, or a gateway from trying."""
         assert self._pipeline is not None, "started before it is waited for"
-        await self._pipeline.wait()
+        await asyncio.gather(self._pipeline.wait(), *(gateway.wait() for gateway in self._gateways))
 
     def trouble(self) -> str | None:
         if self._pipeline is None:
@@ -157,5 +158,5 @@ def _prepare() -> MarketClock:
     """What takes seconds and must not hold up the loop: compiling kernels, reading the calendar."""
     from ingest.calendar import us_days  # pandas: a second that commands without gateways need not spend
 
-    warm()
+    warm(["opend"])
     return MarketClock(us_days())

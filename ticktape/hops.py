@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import structlog
-from sinks.kafka import KafkaConfig
-from sinks.relay import RELAY_READER_NAME, Relay
 
 from codec.errors import TicktapeError
 from codec.histogram import LatencyHistogram
 from sinks.clickhouse import ClickHouse
 from sinks.journal import Journal, JournalReader
 from sinks.journal_log import JournalRecordLog
+from sinks.kafka import KafkaConfig
 from sinks.kafka_log import KafkaRecordLog
+from sinks.relay import RELAY_READER_NAME, Relay
 from sinks.writer import Writer
 from ticktape.backlog import Backlog
 from ticktape.metrics import Metrics, Sample

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Iterator
 
 import typer
-from sinks.kafka import KafkaConfig
-from sinks.topics import WantedTopic
 
 from codec.arrow import arrow_schema
 from codec.tables import TABLES, VIEWS
 from sinks import ddl, schema, topics
 from sinks.clickhouse import ClickHouse
+from sinks.kafka import KafkaConfig
 from sinks.record_log import RecordLogMismatch
+from sinks.topics import WantedTopic
 from ticktape.exits import Exit
 from ticktape.settings import Settings
 from ticktape.settings.supported import refuse_unsupported_stores

@@ -16,6 +16,7 @@ from codec.opend.notes import new_notes
 from codec.opend.protocol import FRAME_BYTES_MAX, HEADER_BYTES
 from codec.opend.text_time import new_minute_cache
 from codec.opend.ticks import decode_frames
+from codec.spans import Span, StreamBroken
 from codec.symbols import SymbolTable
 
 REASONS: dict[int, tuple[str, str]] = {
@@ -38,14 +39,6 @@ REASONS: dict[int, tuple[str, str]] = {
     n.INFLOW_NOT_FINITE: ("bad_row", "an amount is infinite or not a number"),
 }
 """Each reason's word in `dead_letters` and what it means."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Where a frame lies in the buffer it was read from, header included."""
-
-    at: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +76,6 @@ class Refused:
 
 
 Note = ControlFrame | PulledTicks | Refused
-
-
-@dataclass(frozen=True, slots=True)
-class StreamBroken:
-    """Nothing from `at` on can be trusted."""
-
-    at: int
-    reason: str
-    detail: str
 
 
 @dataclass(slots=True)

@@ -91,6 +91,7 @@ from codec.wire import (
     MALFORMED,
     VARINT,
     call_read_varint,
+    int32_of,
     read_length,
     read_tag,
     read_varint,
@@ -194,12 +195,6 @@ def _clock_market(market, markets, counters, ticks):
         return market
     counters[UNLISTED_MARKETS] += ticks
     return np.int64(-1)
-
-
-@kernel
-def _int32(value):
-    """A varint as protobuf's int32: the low 32 bits, signed."""
-    return np.int64(np.int32(np.int64(value & np.uint64(0xFFFFFFFF)) << 32 >> 32))
 
 
 @inlined
@@ -342,7 +337,7 @@ def _survey(source, at, stop):
             return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
         if field == 1 and wire_type == VARINT:
             value, at = call_read_varint(source, at)
-            returned, has_returned = _int32(value), True
+            returned, has_returned = int32_of(value), True
             if at == MALFORMED or at > stop:
                 return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
         elif field == 4 and wire_type == LENGTH_DELIMITED:
@@ -365,7 +360,7 @@ def _survey(source, at, stop):
                             return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
                         if field == 1 and wire_type == VARINT:
                             value, at = call_read_varint(source, at)
-                            market, has_market = _int32(value), True
+                            market, has_market = int32_of(value), True
                             if at == MALFORMED or at > security_stop:
                                 return TRUNCATED_MESSAGE, market, code_at, code_end, ticks
                         elif field == 2 and wire_type == LENGTH_DELIMITED:
@@ -444,17 +439,17 @@ def _decode_general(
                         sequence = np.int64(value)
                         seen |= _SEQUENCE_SEEN
                     elif field == 3:
-                        direction = _int32(value)
+                        direction = int32_of(value)
                         seen |= _DIRECTION_SEEN
                     elif field == 5:
                         shares = np.float64(np.int64(value))
                         seen |= _VOLUME_SEEN
                     elif field == 8:
-                        trade_type = _int32(value)
+                        trade_type = int32_of(value)
                     elif field == 9:
-                        sign = _int32(value)
+                        sign = int32_of(value)
                     elif field == 10:
-                        push_type = _int32(value)
+                        push_type = int32_of(value)
                 elif wire_type == FIXED64 and field <= 12:
                     number = load_f64(source, at)
                     at += 8

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from codec.bits import PAD_BYTES
 from codec.columns import TickBuffer
 from codec.errors import TicktapeError
-from codec.opend.decoder import ControlFrame, OpenDDecoder, PulledTicks, Refused, Span, StreamBroken
+from codec.opend.decoder import ControlFrame, OpenDDecoder, PulledTicks, Refused
 from codec.opend.protocol import HEADER, HEADER_BYTES, MAGIC, BodyFormat, ProtoId, pack_frame
+from codec.spans import Span, StreamBroken
 from ingest.opend.events import (
     NO_SERIAL,
     Closed,

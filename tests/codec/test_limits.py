@@ -9,8 +9,9 @@ from codec.bits import JIT_DISABLED, PAD_BYTES
 from codec.columns import TickBuffer
 from codec.markets import US
 from codec.opend import notes as n
-from codec.opend.decoder import ControlFrame, Decoded, OpenDDecoder, PulledTicks, Refused, Span, StreamBroken
+from codec.opend.decoder import ControlFrame, Decoded, OpenDDecoder, PulledTicks, Refused
 from codec.opend.protocol import HEADER_BYTES, ProtoId, pack_frame
+from codec.spans import Span, StreamBroken
 from codec.symbols import SYMBOLS_MAX, SymbolTable
 from codec.wire import GROUPS_MAX
 from protos.opend.ticker_pb2 import UpdateTickerResponse

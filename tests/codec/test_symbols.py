@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from codec.bits import JIT_DISABLED, PAD_BYTES
 from codec.markets import (
@@ -110,6 +111,35 @@ def test_a_code_is_compared_to_its_last_byte() -> None:
         id_ for id_ in ids for _ in range(2)
     ]
     assert intern(table, HK, b"AB") not in ids
+
+
+def home_slots(words: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
+    """Where `intern` begins to look for US codes of `size` <= 8 bytes, each a little-endian word."""
+
+    def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        return (values ^ (values >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+
+    digests = mixed(np.uint64(US + (size << 32)) ^ words)
+    return mixed(digests) >> np.uint64(40) & np.uint64(4 * SYMBOLS_MAX - 1)
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_codes_of_one_slot_that_differ_in_one_byte(at: int) -> None:
+    """Only a comparison of every byte tells them apart."""
+    size = 6
+    codes = np.random.default_rng(at).integers(ord("A"), ord("Y"), (1 << 21, size), np.uint8)
+    others = codes.copy()
+    others[:, at] += 1
+    words, other_words = (
+        np.ascontiguousarray(np.pad(each, ((0, 0), (0, 8 - size)))).view(np.uint64)[:, 0] for each in (codes, others)
+    )
+    places = np.flatnonzero(home_slots(words, size) == home_slots(other_words, size))
+    assert len(places) > 0
+    for place in places.tolist():
+        table = SymbolTable(1)
+        first, second = codes[place].tobytes(), others[place].tobytes()
+        assert [intern(table, US, code) for code in (first, second, first, second)] == [0, 1, 0, 1]
+        assert table.slots.argmax() in home_slots(words[place : place + 1], size) + np.arange(2)
 
 
 def test_two_spellings_of_one_symbol_become_the_older_id() -> None:

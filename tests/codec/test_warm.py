@@ -19,9 +19,10 @@ from codec.flow_columns import DAY, FlowBuffer
 from codec.flow_diff import FlowDiff
 from codec.flow_list import FlowList, FlowListDecoder
 from codec.markets import HK, US
-from codec.opend.decoder import ControlFrame, OpenDDecoder, Span
+from codec.opend.decoder import ControlFrame, OpenDDecoder
 from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
 from codec.opend.replies import Asked, FlowLines, OneRow, ReplyDecoder
+from codec.spans import Span
 from codec.symbols import SymbolTable
 from codec.warm import warm
 from codec.window import SequenceWindow

@@ -84,8 +84,8 @@ async def test_every_sample_comes_out_of_clickhouse_as_it_is_documented(tmp_path
                     peer.send(pack_frame(ProtoId.GET_TICKER, serial, sample.message().SerializeToString()))
             elif proto_id == ProtoId.GET_CAPITAL_FLOW:
                 asked = capital_flow_pb2.GetCapitalFlowRequest.FromString(body).c2s.security
-                sample = next(polls, flows[-1]) if asked.code == "00700" else None
-                reply = sample.message() if sample else capital_flow_pb2.GetCapitalFlowResponse(retType=-1)
+                refusal = capital_flow_pb2.GetCapitalFlowResponse(retType=-1)
+                reply = next(polls, flows[-1]).message() if asked.code == "00700" else refusal
                 peer.send(pack_frame(ProtoId.GET_CAPITAL_FLOW, serial, reply.SerializeToString()))
             else:
                 peer.answer(proto_id, serial, body)

@@ -25,7 +25,7 @@ class Broken(TicktapeError):
     """As a journal that nothing can mend."""
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Return once `condition` holds: for what another thread or process brings about."""
     async with asyncio.timeout(timeout_s):
         while True:

@@ -366,6 +366,27 @@ async def test_a_refused_symbol_is_said_once_and_the_others_go_on() -> None:
     assert {row["symbol"] for row in run.journal.rows()} == set(symbols) - exchange.refused
 
 
+async def test_a_hole_whose_pulls_all_fail_is_lost() -> None:
+    """After the frame that could not be read, the gateway refuses every pull: nothing more can be asked."""
+    exchange = Exchange({HK: [1, 2]})
+
+    async def refuses_pulls(peer: Peer) -> None:
+        await peer.serve(1 + 1 + 1)
+        peer.send(wire.with_bad_sha1(exchange.trade(HK, range(3, 5))))
+        while True:
+            proto_id, serial, body = await peer.request()
+            if proto_id == ProtoId.GET_TICKER:
+                peer.send(wire.refusal_frame(proto_id, serial, "no right"))
+            else:
+                peer.answer(proto_id, serial, body)
+
+    async with ScriptedOpenD(refuses_pulls, exchange=exchange) as opend, running(opend.port, HK) as run:
+        [row] = await run.settled(1)
+        assert run.gateway.status()["open_gaps"] == 0
+    assert (row["state"], row["cause"], row["symbol"], row["missing"]) == ("lost", "decode_error", HK, None)
+    assert sorted(run.journal.sequences()) == sequences(range(1, 3))
+
+
 @pytest.mark.parametrize("kind", ["refused", "bad sha1", "undecodable"])
 async def test_a_pull_that_fails_is_tried_three_times_and_no_more(kind: str) -> None:
     exchange = Exchange({HK: [0], OTHER: [0]})
@@ -438,6 +459,20 @@ async def test_a_full_journal_stops_the_gateway_and_keeps_its_connection(monkeyp
     assert [row["cause"] for row in journal.rows(GAPS.name)] == ["journal_full"]
 
 
+async def test_what_waits_is_read_when_there_is_room_though_nothing_more_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "TickBuffer", partial(TickBuffer, 64))
+
+    async def pushes(peer: Peer) -> None:
+        await peer.serve(1 + 1 + 1)
+        peer.send(*(wire.push_frame(HK, wire.make_ticks(range(at, at + 50))) for at in range(0, 500, 50)))
+        await peer.gone()
+
+    async with ScriptedOpenD(pushes) as opend, running(opend.port, HK) as run:
+        await until(lambda: run.pipeline.stats.journaled_rows["ticks"] == 500, timeout_s=5)
+    assert run.journal.sequences() == sequences(range(500))
+    assert run.journal.rows(GAPS.name) == []
+
+
 async def test_dead_letters_stop_the_gateway_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline_module, "WAITING_ROWS_MAX", 100)
     journal, count = MemoryJournal(), 1000
@@ -479,7 +514,7 @@ async def test_stopping_closes_the_connection_and_keeps_what_was_received() -> N
             await told.wait()
             await until(lambda: run.gateway.lane.ticks.rows)
             begin_s = time.monotonic()
-        assert time.monotonic() - begin_s < 1
+        assert time.monotonic() - begin_s < 4
         assert run.journal.sequences() == sequences(range(100))
         await until(lambda: opend.open == 0)
     assert opend.connections == 1

@@ -9,9 +9,10 @@ import numpy as np
 from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
 from codec.flow_columns import FLOW_LINES_MAX, FlowBuffer
-from codec.opend.decoder import ControlFrame, Refused, Span
+from codec.opend.decoder import ControlFrame, Refused
 from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
 from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
+from codec.spans import Span
 from codec.symbols import SymbolTable
 from tests.codec.flows.oracle import Line
 from tests.codec.oracle import EPOCH_DAY
