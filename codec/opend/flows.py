@@ -83,7 +83,7 @@ def _find_lines_usual(source, at, stop, spans):
     while at < stop and byte_at(source, at) == 0x0A:
         begin = at + 2
         at = begin + byte_at(source, at + 1)
-        if at - begin >= 0x80 or at > stop or lines == len(spans):
+        if at - begin >= 0x80 or lines == len(spans):
             return _NOT_AS_USUAL
         spans[lines, 0] = begin
         spans[lines, 1] = at

@@ -193,19 +193,18 @@ def _write_message(plan: tuple[_Field, ...], value: object, isolated: str, spoil
         if type(item) is not list:
             raise _Unfit(f"{part.name}: {_shown(item)} is no list")
         for index, element in enumerate(item):
-            kept = len(parts)
             try:
                 _write_field(part, element, isolated, spoilt, parts)
             except _Unfit as unfit:
                 if part.name != isolated:
                     raise
                 spoilt[index] = str(unfit).removeprefix(f"{part.name}: ")
-                del parts[kept:]
                 parts += part.tag, b"\0"
     return b"".join(parts)
 
 
 def _write_field(part: _Field, item: object, isolated: str, spoilt: dict[int, str], parts: list[bytes]) -> None:
+    """Append one field to `parts`, or nothing of it and _Unfit."""
     try:
         if part.inner is None:
             parts += part.tag, part.write(item)

@@ -71,6 +71,57 @@ def test_cut_at_every_byte(body: bytes, period: int) -> None:
         check(body[:end], HK, period)
 
 
+LINE = wire.double(1, 5.0) + wire.piece(2, b"2026-11-20 09:30:00") + wire.double(3, 1_795_138_200.0)
+LATE = wire.double(1, 5.0) + wire.piece(2, b"2026-11-20 09:30:00") + wire.double(3, 1_795_138_202.0)
+
+
+@pytest.mark.parametrize("period", [1, 2])
+@pytest.mark.parametrize(
+    "s2c",
+    [
+        wire.piece(1, LINE + wire.double(1, 6.0)),
+        wire.piece(1, LINE + wire.double(8, 6.0) + wire.double(4, 7.0)),
+        wire.piece(1, LINE + b"\x79"),
+        wire.piece(1, LINE + wire.number(100, 1)),
+        wire.piece(1, LINE + wire.piece(100, bytes(200))),
+        # A length of two bytes that, read as one, leaves what looks like the message's last field.
+        wire.piece(1, LINE + wire.piece(100, bytes(85) + b"\x19")) + wire.piece(100, bytes(5)),
+        wire.piece(1, LINE) + wire.piece(1, LATE) + wire.piece(1, LATE + b"\xff"),
+        wire.piece(1, LINE) + b"\xff",
+        wire.piece(1, LINE) + b"\x19",
+        wire.piece(1, LINE) + wire.number(100, 1),
+        wire.piece(1, LINE) + wire.piece(2, b"2026") + wire.double(3, 1.0) + wire.piece(1, LATE),
+        wire.piece(1, LINE)[:-1],
+        *(wire.piece(1, wire.double(1, 5.0) + wire.piece(2, text)) for text in (b"2" * 24, b"2" * 127, b"")),
+    ],
+)
+def test_nearly_as_real_senders_write_it(s2c: bytes, period: int) -> None:
+    """The first reading gives up in time: what comes late in a line, or behind the lines, is seen."""
+    check(wire.number(1, 0) + wire.piece(4, s2c), HK, period)
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["inFlow", *flows.AMOUNTS])
+def test_each_amount_must_be_finite(name: str, amount: float) -> None:
+    message = reply(3)
+    setattr(message.s2c.flowItemList[1], name, amount)
+    check(message.SerializeToString(), HK, 1)
+    outcome = Reader().flow(message.SerializeToString())
+    assert isinstance(outcome, FlowLines)
+    assert (outcome.rows, [line.tick for line in outcome.refused]) == (2, [1])
+
+
+@pytest.mark.parametrize("clock", ["24:00:00", "00:60:00", "00:00:60", "00:00:00.", "00:00:0", "00.00.00"])
+def test_a_day_with_an_impossible_clock(clock: str) -> None:
+    message = reply(1)
+    message.s2c.flowItemList[0].time = f"2026-11-20 {clock}"
+    for period in (1, 2):
+        check(message.SerializeToString(), HK, period)
+        outcome = Reader().flow(message.SerializeToString(), period)
+        assert isinstance(outcome, FlowLines)
+        assert [line.reason for line in outcome.refused] == ["bad_row"]
+
+
 def reply(count: int, **values: object) -> GetCapitalFlowResponse:
     message = GetCapitalFlowResponse(retType=0)
     message.s2c.SetInParent()
@@ -109,7 +160,7 @@ def test_a_full_buffer_asks_for_room_and_loses_nothing() -> None:
 
 def test_more_lines_than_a_reply_may_hold() -> None:
     body = wire.number(1, 0) + wire.piece(4, wire.piece(1, b"") * (FLOW_LINES_MAX + 1))
-    outcome = Reader().flow(body)
+    outcome = Reader(capacity=FLOW_LINES_MAX + 9).flow(body)
     assert isinstance(outcome, Refused)
     assert (outcome.reason, outcome.tick) == ("too_many_lines", None)
     outcome = Reader(capacity=2).flow(reply(3).SerializeToString())
