@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,9 @@ _INSERT_SETTINGS: dict[str, Any] = {
     # One insert is one block, however old the rows of a backfill are: no limit on its months.
     "max_partitions_per_insert_block": 0,
 }
+
+OPEN_FILES = 1 << 16
+"""More than the embedded engine ever opens."""
 
 _READING_STATEMENT = re.compile(
     r"(?:\s|--[^\n]*(?:\n|$)|#[! ][^\n]*(?:\n|$)|/\*.*?\*/|\()*(select|with|show|describe|desc|explain|exists|from)\b",
@@ -256,6 +260,7 @@ class ClickHouse:
     def _connect_embedded(self, folder: Path) -> Client:
         if self._folder_lock is None:
             self._folder_lock = FolderLock.take(folder)
+        _allow_open_files()
         try:
             return create_client(interface="chdb", path=str(folder), settings={"compile_expressions": 0})
         except ImportError as error:
@@ -285,6 +290,18 @@ class ClickHouse:
         assert isinstance(client, HttpClient)
         client.http_retries = 0
         return client
+
+
+def _allow_open_files() -> None:
+    """Let this process open as many files as it may: the usual soft limit is 1,024.
+
+    The embedded engine keeps three files of /proc open for each of its threads, 906 were seen, and
+    its tables' parts come on top.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from codec.tables import TABLES, TICKS, EnumKind, Kind, Table
 from sinks import schema
 from sinks.blocks import EncodedBlock, PlaceQueue, stream_of
-from sinks.clickhouse import ClickHouse, ClickHouseConfig
+from sinks.clickhouse import OPEN_FILES, ClickHouse, ClickHouseConfig
 from sinks.clickhouse_errors import (
     ClickHouseFolderLocked,
     ClickHouseRefusedData,
@@ -275,3 +276,18 @@ def test_batches_for_tests_hold_nulls_and_several_dictionaries() -> None:
     first, second = make_batch(TICKS, 50, 1), make_batch(TICKS, 50, 2)
     assert first.column("ts_gateway").null_count > 0
     assert first.column("symbol").dictionary != second.column("symbol").dictionary  # type: ignore[attr-defined]
+
+
+def test_the_embedded_engine_may_open_more_than_the_usual_thousand_files(tmp_path: Path) -> None:
+    """In a process of its own, which starts with the limits that a service usually gets."""
+    script = (
+        "import resource, sys; from sinks.clickhouse import ClickHouse, ClickHouseConfig\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "store = ClickHouse(ClickHouseConfig(url='chdb://' + sys.argv[1])); store.execute('SELECT 1')\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0]); store.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "store")], capture_output=True, text=True, check=True
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert int(done.stdout) == min(hard, OPEN_FILES)
