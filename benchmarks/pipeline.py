@@ -252,7 +252,7 @@ def measure(ticks: int, rounds: int, seed: int) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
-    parser.add_argument("--ticks", type=int, default=2_000_000, help="ticks a round (default 2,000,000)")
+    parser.add_argument("--ticks", type=int, default=4_000_000, help="ticks a round (default 4,000,000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are compared (default 3)")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated market (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
