@@ -130,6 +130,18 @@ class MarketClock:
         self.markets[US, SESSION_RULE] = SESSIONS_US
         self.us_days: NDArray[np.int32] = (us_days or UsDays.without_holidays()).table
 
+    def local_s(self, market: int, utc_s: int) -> int:
+        """Seconds on the clocks of a market, UTC where it is unlisted. For single instants, not for ticks."""
+        zone = int(self.markets[market, ZONE]) if 0 <= market < MARKET_NUMBERS_MAX else -1
+        return int(to_local_s(utc_s, zone, self.changes, self.cached))
+
+    def trade_day(self, market: int, utc_s: int) -> int:
+        """The trading day, days from the epoch, that an instant belongs to in a market."""
+        listed = 0 <= market < MARKET_NUMBERS_MAX
+        rule = int(self.markets[market, SESSION_RULE]) if listed else SESSIONS_UNKNOWN
+        day, _ = trade_day_and_session(self.local_s(market, utc_s), rule, self.us_days)
+        return int(day)
+
 
 @kernel
 def _change_at(instant: int, zone: int, row: int, changes: NDArray[np.int64], cached: NDArray[np.int64]) -> int:

@@ -17,6 +17,7 @@ from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
 from codec.columns import TickBuffer
 from codec.conditions import ConditionTable
+from codec.day_counts import DayCounts
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
 from codec.flow_columns import INTRADAY, FlowBuffer
@@ -52,6 +53,7 @@ def warm(kinds: Collection[str] = KINDS) -> None:
     symbols, clock = SymbolTable(partition_count=1), MarketClock()
     symbols.id_of(HK, "00700")
     _warm_common(symbols)
+    clock.trade_day(HK, 0)
     if "opend" in kinds:
         _warm_opend(symbols, clock)
     if "longport" in kinds:
@@ -67,6 +69,7 @@ def _warm_common(symbols: SymbolTable) -> None:
     window, diff = SequenceWindow(symbols), FlowDiff(symbols)
     verdict = window.test(ticks)
     window.mark(ticks, verdict)
+    DayCounts(symbols).add(ticks, verdict.fresh, verdict.ordinals)
     TickEncoder("", symbols, [""]).encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
     flow_verdict = diff.test(flows)
     diff.mark(flows, flow_verdict)

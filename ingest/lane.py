@@ -11,6 +11,7 @@ import structlog
 from numpy.typing import NDArray
 
 from codec.columns import GATEWAY_ID, SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS, TickBuffer
+from codec.day_counts import DayCounts
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
 from codec.flow_columns import FlowBuffer
@@ -99,6 +100,7 @@ class Lane:
         self.source = source
         self.symbols = SymbolTable(partition_count)
         self.window = SequenceWindow(self.symbols)
+        self.days = DayCounts(self.symbols)
         self.gateways: list[str] = []
         self.ticks = TickBuffer()
         self.latest_ts_us: NDArray[np.int64] = np.zeros(SYMBOLS_MAX, np.int64)
@@ -146,8 +148,9 @@ class Lane:
         return self._flow_encoder.encode(flows, verdict.fresh, verdict.fresh_rows)
 
     def stored(self, ticks: TickBuffer, verdict: Verdict) -> None:
-        """The fresh rows of `ticks` are durable: remember their keys."""
+        """The fresh rows of `ticks` are durable: remember their keys, count what came."""
         self.window.mark(ticks, verdict)
+        self.days.add(ticks, verdict.fresh, verdict.ordinals)
         fresh = np.flatnonzero(verdict.fresh)
         self.journaled(ticks.narrow[SYMBOL_ID].take(fresh), ticks.wide[TS_EVENT_US].take(fresh))
 

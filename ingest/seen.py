@@ -15,7 +15,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codec.arrow import rows_of_batch
-from codec.columns import DIRECTION, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
+from codec.columns import (
+    DIRECTION,
+    PRICE,
+    SEQUENCE,
+    SYMBOL_ID,
+    TRADE_DATE,
+    TS_EVENT_US,
+    TURNOVER,
+    VOLUME,
+    TickBuffer,
+)
 from codec.encode_flows import flows_of_batch
 from codec.markets import parse_symbol
 from codec.records import Record
@@ -24,7 +34,7 @@ from codec.tables import CAPITAL_FLOW, TABLE_BY_NAME, TICKS
 from codec.tables import DIRECTION as DIRECTION_KIND
 from ingest.lane import Lane
 
-_TICKS, _FLOWS, _ROWS = "ticks", "flows", "rows"
+_TICKS, _DAYS, _FLOWS, _ROWS = "ticks", "days", "flows", "rows"
 
 
 def export_seen(lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff]) -> bytes:
@@ -32,6 +42,7 @@ def export_seen(lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff]) -> byte
     parts = {f"{_ROWS}/{table}": diff.export() for table, diff in diffs.items()}
     for source, lane in lanes.items():
         parts[f"{_TICKS}/{source}"] = lane.window.export()
+        parts[f"{_DAYS}/{source}"] = lane.days.export()
         parts[f"{_FLOWS}/{source}"] = lane.flow_diff.export()
     sink = io.BytesIO()
     np.savez(sink, **cast(Any, {name: np.frombuffer(part, np.uint8) for name, part in parts.items()}))
@@ -48,6 +59,8 @@ def restore_seen(snapshot: bytes, lanes: Mapping[str, Lane], diffs: Mapping[str,
                 diffs[of].restore(part)
             elif kind == _TICKS and of in lanes:
                 lanes[of].window.restore(part)
+            elif kind == _DAYS and of in lanes:
+                lanes[of].days.restore(part)
             elif kind == _FLOWS and of in lanes:
                 lanes[of].flow_diff.restore(part)
 
@@ -75,11 +88,15 @@ def _replay_ticks(batch: pa.RecordBatch, lane: Lane) -> None:
     ticks.narrow[SYMBOL_ID] = _symbol_ids(batch, lane)
     ticks.wide[SEQUENCE] = batch.column("sequence").to_numpy()
     ticks.wide[TS_EVENT_US] = batch.column("ts_event").view(pa.int64()).to_numpy()
+    ticks.narrow[TRADE_DATE] = batch.column("trade_date").view(pa.int32()).to_numpy()
     ticks.real[PRICE] = batch.column("price").to_numpy()
     ticks.real[VOLUME] = batch.column("volume").to_numpy()
+    ticks.real[TURNOVER] = batch.column("turnover").to_numpy()
     words, numbers = _words(batch, "direction")
     ticks.small[DIRECTION] = np.array([DIRECTION_KIND.code(word) for word in words], np.uint8)[numbers]
-    lane.window.mark_journaled(ticks, batch.column("ordinal").to_numpy())
+    ordinals = batch.column("ordinal").to_numpy().copy()  # writable, as kernels are compiled for
+    lane.window.mark_journaled(ticks, ordinals)
+    lane.days.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
     lane.journaled(ticks.narrow[SYMBOL_ID], ticks.wide[TS_EVENT_US])
 
 

@@ -13,6 +13,7 @@ from numba.core.registry import CPUDispatcher as Dispatcher
 from codec.bits import JIT_DISABLED, PAD_BYTES
 from codec.clock import MarketClock
 from codec.columns import TickBuffer
+from codec.day_counts import DayCounts
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
 from codec.flow_columns import DAY, FlowBuffer
@@ -69,6 +70,7 @@ def test_nothing_is_compiled_after_warm() -> None:
     assert encoder.encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
     window.mark(ticks, verdict)
     window.mark_journaled(ticks, verdict.ordinals)
+    DayCounts(symbols).add(ticks, verdict.fresh, verdict.ordinals)
     other = SequenceWindow(SymbolTable(1))
     other.restore(window.export())
     symbols.id_of(US, "NEW")
