@@ -139,12 +139,49 @@ class DayCounts:
 
     def __iter__(self) -> Iterator[DayCount]:
         """Every symbol and day that has a row."""
-        for day, (whole, sums) in list(self._days.items()):
-            for id_ in np.flatnonzero(whole[_RECEIVED]).tolist():
-                numbers, (volume, turnover) = whole[:, id_].tolist(), sums[:, id_].tolist()
-                yield DayCount(
-                    self._symbols.names[id_], day, *numbers[:_COVERED], volume, turnover, numbers[_COVERED]
-                )
+        for day, (whole, _) in list(self._days.items()):
+            yield from self._counts(day, np.flatnonzero(whole[_RECEIVED]))
+
+    def not_covered(self) -> Iterator[DayCount]:
+        """Those of which `coverage` does not yet tell, or tells another number of rows."""
+        for day, (whole, _) in list(self._days.items()):
+            yield from self._counts(
+                day, np.flatnonzero((whole[_RECEIVED] > 0) & (whole[_JOURNALED] != whole[_COVERED]))
+            )
+
+    def _counts(self, day: int, ids: NDArray[np.int64]) -> Iterator[DayCount]:
+        whole, sums = self._days[day]
+        for id_ in ids.tolist():
+            received, journaled, sequences, first_us, last_us, low, high, covered = whole[:, id_].tolist()
+            yield DayCount(
+                symbol=self._symbols.names[id_],
+                trade_date=day,
+                received=received,
+                journaled=journaled,
+                sequences=sequences,
+                first_us=first_us,
+                last_us=last_us,
+                counter_low=low,
+                counter_high=high,
+                volume=float(sums[_VOLUME_SUM, id_]),
+                turnover=float(sums[_TURNOVER_SUM, id_]),
+                covered=covered,
+            )
+
+    def traded(self) -> dict[int, set[int]]:
+        """The days that have rows, each with the numbers of its markets."""
+        traded = {}
+        for day, (whole, _) in self._days.items():
+            ids = np.flatnonzero(whole[_JOURNALED])
+            traded[day] = set(np.unique(self._symbols.markets[ids]).tolist())
+        return traded
+
+    def knows(self, symbol: str, day: int) -> bool:
+        """Whether the symbol has a row of that day, or `coverage` tells that it has none."""
+        if day not in self._days:
+            return False
+        whole, id_ = self._of_day(day)[0], self._symbols.id_of(*parse_symbol(symbol))
+        return bool(whole[_RECEIVED, id_] > 0 or whole[_COVERED, id_] != _NEVER)
 
     def cover(self, symbol: str, day: int, rows: int) -> None:
         """`coverage` says how complete the day is, as of `rows` journaled rows; -1 to have it said again."""

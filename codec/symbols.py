@@ -149,6 +149,11 @@ class SymbolTable:
     def partitions(self) -> NDArray[np.int32]:
         return self._partitions[: len(self.names)]
 
+    @property
+    def markets(self) -> NDArray[np.int32]:
+        """(len(names),) the market number of each."""
+        return self.entries[: len(self.names), _MARKET]
+
     def resolve(self) -> range:
         """Name the ids that kernels added since the last call; returns those ids.
 

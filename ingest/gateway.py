@@ -106,6 +106,7 @@ class OpenDGateway:
         self.ledger = LossLedger(config.source, config.name)
         self._pipeline = pipeline
         self._gateway_id = self.lane.add_gateway(config.name)
+        self.lane.wanted.update(config.symbols)
         self._decoder = OpenDDecoder(
             self.lane.symbols,
             clock,

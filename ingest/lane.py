@@ -102,6 +102,8 @@ class Lane:
         self.window = SequenceWindow(self.symbols)
         self.days = DayCounts(self.symbols)
         self.gateways: list[str] = []
+        self.wanted: set[str] = set()
+        """Symbols whose ticks the gateways are configured to bring."""
         self.ticks = TickBuffer()
         self.latest_ts_us: NDArray[np.int64] = np.zeros(SYMBOLS_MAX, np.int64)
         """(SYMBOLS_MAX,) greatest ts_event journaled of each symbol, 0 for none."""

@@ -11,6 +11,7 @@ Rule 3: nothing here grows: a full buffer makes the gateways stop reading.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +20,13 @@ from typing import Protocol
 
 import structlog
 
+from codec.clock import MarketClock
 from codec.encode import encode_rows
 from codec.errors import TicktapeError
 from codec.records import RECORD_BYTES_MAX, Record
 from codec.row_diff import RowDiff
-from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, GAPS, TABLE_BY_NAME
+from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, COVERAGE, GAPS, TABLE_BY_NAME
+from ingest.coverage import COVERAGE_EVERY_S, CoverageKeeper
 from ingest.lane import Lane, PipelineStats, Settled, Taken
 from ingest.ledger import CAUSE_JOURNAL_FULL, Gap
 from ingest.seen import export_seen, replay_record, restore_seen
@@ -65,10 +68,16 @@ class TickPipeline:
     append : makes records durable, or raises a retriable TicktapeError and keeps nothing
     partition_count : Kafka partitions of each topic
     windows : where the windows survive a restart
+    clock : says when a market's day is over
     """
 
     def __init__(
-        self, append: Callable[[Sequence[Record]], object], *, partition_count: int, windows: WindowStore
+        self,
+        append: Callable[[Sequence[Record]], object],
+        *,
+        partition_count: int,
+        windows: WindowStore,
+        clock: MarketClock | None = None,
     ) -> None:
         self.stats = PipelineStats()
         self._append = append
@@ -76,6 +85,8 @@ class TickPipeline:
         self._windows = windows
         self._lanes: dict[str, Lane] = {}
         self._rows: list[tuple[str, Mapping[str, object]]] = []
+        self._coverage = CoverageKeeper(self._lanes, clock or MarketClock())
+        self._coverage_due_s = 0.0
         self._diffs = {table.name: RowDiff(table) for table in POLLED_TABLES}
         self._waiting: list[Callable[[], None]] = []
         self._pending = asyncio.Event()
@@ -96,6 +107,7 @@ class TickPipeline:
         """Restore the windows and begin to store; call once every gateway has its lane."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._restore)
         self._snapshot_due_s = time.monotonic() + SNAPSHOT_EVERY_S
+        self._coverage_due_s = time.monotonic() + COVERAGE_EVERY_S
         self._task = asyncio.create_task(self._run(), name="pipeline")
 
     async def wait(self) -> None:
@@ -146,7 +158,9 @@ class TickPipeline:
 
     async def _run(self) -> None:
         while not (self._stopping and not self._holds_anything()):
-            await self._pending.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COVERAGE_EVERY_S):
+                    await self._pending.wait()
             if not self._stopping:
                 try:
                     async with asyncio.timeout(LINGER_S):
@@ -181,7 +195,7 @@ class TickPipeline:
         """In the journal's thread: encode, append, remember. One append holds all of it."""
         records = [record for each in taken for record in each.encode()]
         by_table: dict[str, list[Mapping[str, object]]] = {}
-        for name, row in rows:
+        for name, row in (*rows, *self._coverage_rows()):
             by_table.setdefault(name, []).append(row)
         fresh = {name: self._diffs[name].fresh(of) if name in self._diffs else of for name, of in by_table.items()}
         for name, members in fresh.items():
@@ -190,6 +204,7 @@ class TickPipeline:
                 records.extend(encode_rows(TABLE_BY_NAME[name], part, self._partition_count))
         if records and not self._appended(records):
             return []
+        self._coverage.journaled(by_table)
         now_ns = time.time_ns()
         settled = [each for batch in taken for each in batch.stored(self.stats, now_ns)]
         for name, diff in self._diffs.items():
@@ -200,6 +215,13 @@ class TickPipeline:
         if time.monotonic() >= self._snapshot_due_s:
             self._save_windows()
         return settled
+
+    def _coverage_rows(self) -> list[tuple[str, Mapping[str, object]]]:
+        """What `coverage` has to be told now."""
+        if time.monotonic() < self._coverage_due_s:
+            return []
+        self._coverage_due_s = time.monotonic() + COVERAGE_EVERY_S
+        return [(COVERAGE.name, row) for row in self._coverage.due(time.time_ns())]
 
     def _appended(self, records: list[Record]) -> bool:
         """Append, for as long as it takes; False when stopping came first."""
@@ -238,10 +260,10 @@ class TickPipeline:
     def _restore(self) -> None:
         snapshot, records = self._windows.load()
         if snapshot is not None:
-            restore_seen(snapshot, self._lanes, self._diffs)
+            restore_seen(snapshot, self._lanes, self._diffs, self._coverage)
         for record in records:
-            replay_record(record, self._lanes, self._diffs)
+            replay_record(record, self._lanes, self._diffs, self._coverage)
 
     def _save_windows(self) -> None:
-        self._windows.save(export_seen(self._lanes, self._diffs))
+        self._windows.save(export_seen(self._lanes, self._diffs, self._coverage))
         self._snapshot_due_s = time.monotonic() + SNAPSHOT_EVERY_S

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -30,26 +31,31 @@ from codec.encode_flows import flows_of_batch
 from codec.markets import parse_symbol
 from codec.records import Record
 from codec.row_diff import RowDiff
-from codec.tables import CAPITAL_FLOW, TABLE_BY_NAME, TICKS
+from codec.tables import CAPITAL_FLOW, COVERAGE, GAPS, TABLE_BY_NAME, TICKS
 from codec.tables import DIRECTION as DIRECTION_KIND
+from ingest.coverage import CoverageKeeper
 from ingest.lane import Lane
 
-_TICKS, _DAYS, _FLOWS, _ROWS = "ticks", "days", "flows", "rows"
+_TICKS, _DAYS, _FLOWS, _ROWS, _LEDGER = "ticks", "days", "flows", "rows", "ledger"
 
 
-def export_seen(lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff]) -> bytes:
-    """One snapshot of the windows and diffs of all sources, and of the tables with one row a poll."""
+def export_seen(lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff], coverage: CoverageKeeper) -> bytes:
+    """One snapshot of the windows, counts and diffs of all sources, of the tables with one row a poll, and of
+    what the days' verdicts need of the ledger."""
     parts = {f"{_ROWS}/{table}": diff.export() for table, diff in diffs.items()}
     for source, lane in lanes.items():
         parts[f"{_TICKS}/{source}"] = lane.window.export()
         parts[f"{_DAYS}/{source}"] = lane.days.export()
         parts[f"{_FLOWS}/{source}"] = lane.flow_diff.export()
+    parts[_LEDGER] = orjson.dumps(coverage.export())
     sink = io.BytesIO()
     np.savez(sink, **cast(Any, {name: np.frombuffer(part, np.uint8) for name, part in parts.items()}))
     return sink.getvalue()
 
 
-def restore_seen(snapshot: bytes, lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff]) -> None:
+def restore_seen(
+    snapshot: bytes, lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff], coverage: CoverageKeeper
+) -> None:
     """Restore what `export_seen` gave; sources without a lane any more are left out."""
     with np.load(io.BytesIO(snapshot), allow_pickle=False) as parts:
         for name in parts.files:
@@ -63,13 +69,20 @@ def restore_seen(snapshot: bytes, lanes: Mapping[str, Lane], diffs: Mapping[str,
                 lanes[of].days.restore(part)
             elif kind == _FLOWS and of in lanes:
                 lanes[of].flow_diff.restore(part)
+            elif kind == _LEDGER:
+                coverage.restore(orjson.loads(part))
 
 
-def replay_record(record: Record, lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff]) -> None:
+def replay_record(
+    record: Record, lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff], coverage: CoverageKeeper
+) -> None:
     """Mark the rows of a journaled record as seen."""
-    if record.table not in (TICKS.name, CAPITAL_FLOW.name, *diffs):
+    if record.table not in (TICKS.name, CAPITAL_FLOW.name, GAPS.name, COVERAGE.name, *diffs):
         return
     batch = pa.ipc.open_stream(record.value).read_all().combine_chunks().to_batches()[0]
+    if record.table in (GAPS.name, COVERAGE.name):
+        coverage.journaled({record.table: rows_of_batch(TABLE_BY_NAME[record.table], batch)})
+        return
     if record.table in diffs:
         diffs[record.table].mark(rows_of_batch(TABLE_BY_NAME[record.table], batch))
         return

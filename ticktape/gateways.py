@@ -44,6 +44,7 @@ class GatewaysHop:
             journal.append,
             partition_count=partition_count(self._settings),
             windows=JournalWindowStore(journal),
+            clock=clock,
         )
         configs = gateway_configs(self._settings, journal.worker)
         if not configs:
