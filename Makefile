@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 export NO_PROXY := 127.0.0.1,localhost
 
-.PHONY: help demo test lint bench protos constraints clean
+.PHONY: help demo test lint bench fuzz protos constraints clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
@@ -36,6 +36,9 @@ lint: $(DEV)            ## style, types, architecture
 
 bench: $(DEV)           ## ratios against peers, written to benchmarks/results/latest.json
 	@$(BIN)/python -m benchmarks
+
+fuzz: $(DEV)            ## hostile bytes against every kernel that reads the wire; for MINUTES=10, with SEED=0
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0)
 
 protos: $(DEV)          ## generate the protobuf code again
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*/*.proto

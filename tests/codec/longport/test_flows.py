@@ -60,7 +60,7 @@ def outcome(read: Callable[[], _T]) -> _T | int:
 
 
 def check(body: bytes, padding: bytes = b"\xff") -> None:
-    symbols, flows = SymbolTable(12), FlowBuffer(32)
+    symbols, flows = SymbolTable(12), FlowBuffer(4096)
     replies = ReplyDecoder(symbols, CLOCK, source="longport", gateway="lp")
     found = replies.flow(packet_of(body, Command.QUERY_CAPITAL_FLOW_INTRADAY, padding), RECV_NS, flows)
     expected = outcome(lambda: oracle.read_flow(body, recv_ns=RECV_NS))
