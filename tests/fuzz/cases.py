@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
 from tests.fuzz.guarded import GuardedMemory, Placing
-from tests.fuzz.mutations import INPUT_BYTES_MAX, mutated, pad_pattern
+from tests.fuzz.mutations import INPUT_BYTES_MAX, mutated, pad_pattern, shortened
 from tests.fuzz.target import Target
 
 _MUTANTS, CUTS_MAX = 24, 400
@@ -99,14 +99,16 @@ def _mutant(target: Target, chance: random.Random) -> bytes:
 
 
 def _cut_at_every_byte(target: Target, chance: random.Random) -> Iterator[bytes]:
-    """A whole input cut off, or its body, with headers that are right again."""
+    """A whole input cut off; or its body, with headers that are right again, and perhaps some lengths."""
     body = chance.choice(target.bodies)
-    whole = target.wrap(chance, [body]) if chance.randrange(2) else b""
-    limit = len(whole or body)
-    places = range(limit + 1) if limit < CUTS_MAX else sorted(chance.sample(range(limit + 1), CUTS_MAX))
-    headers = chance.getrandbits(32)
-    for place in places:
-        yield whole[:place] if whole else target.wrap(random.Random(headers), [body[:place]])
+    levels, headers = chance.choice((-1, 0, 1, 1, 2, 3)), chance.getrandbits(32)
+    whole = body if levels >= 0 else target.wrap(chance, [body])
+    places = range(len(whole) + 1)
+    for place in places if len(places) <= CUTS_MAX else sorted(chance.sample(places, CUTS_MAX)):
+        if levels < 0:
+            yield whole[:place]
+        else:
+            yield target.wrap(random.Random(headers), [shortened(body, place, levels)])
 
 
 class Runner:
@@ -141,7 +143,7 @@ class Runner:
         found = []
         for index, data in enumerate(case.inputs):
             pad = pad_pattern(around, PAD_BYTES)
-            if variant == 0 and around.randrange(2):  # what a receive buffer holds of an earlier, longer message
+            if variant == 0 and around.randrange(4):  # what a receive buffer holds of an earlier, longer message
                 pad = (longest[len(data) :] + pad)[:PAD_BYTES]
             self._watch.calling(variant, index)
             with self._placed(variant, data, pad) as (source, start, stop):

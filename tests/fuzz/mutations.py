@@ -123,6 +123,55 @@ _CHANGES = (
 )
 
 
+def shortened(body: bytes, place: int, levels: int) -> bytes:
+    """body[:place] with the lengths of the `levels` outermost messages around `place` right again.
+
+    A message inside them still says that it goes on, and so it does, in the bytes that were cut off.
+    """
+    out = bytearray(body[:place])
+    begin, stop = 0, len(body)
+    for _ in range(levels):
+        found = _field_around(body, begin, stop, place)
+        if found is None:
+            break
+        length_at, begin, stop = found
+        out[length_at:begin] = wire.varint(place - begin, begin - length_at)
+    return bytes(out)
+
+
+def _field_around(body: bytes, at: int, stop: int, place: int) -> tuple[int, int, int] | None:
+    """Of the length-delimited field around `place`: where its length is, where it begins, where it stops."""
+    while at < stop:
+        key, at = _varint_at(body, at, stop)
+        match key & 7:
+            case wire.VARINT:
+                _, at = _varint_at(body, at, stop)
+            case wire.FIXED64:
+                at += 8
+            case wire.FIXED32:
+                at += 4
+            case wire.LENGTH_DELIMITED:
+                length_at = at
+                length, at = _varint_at(body, at, stop)
+                if at <= place < at + length <= stop:
+                    return length_at, at, at + length
+                at += length
+            case _:
+                return None
+    return None
+
+
+def _varint_at(body: bytes, at: int, stop: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < stop:
+        byte = body[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            break
+    return value, at
+
+
 def hostile_protobuf(chance: random.Random, head: bytes, path: Sequence[int]) -> bytes:
     """A body that asks for depth, for many of something, or for more than there is.
 

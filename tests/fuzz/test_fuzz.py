@@ -19,9 +19,11 @@ import pytest
 
 from codec.bits import JIT_DISABLED, PAD_BYTES
 from codec.columns import TickBuffer
+from tests.codec import wire
 from tests.fuzz import broken
 from tests.fuzz.cases import Case, Mismatch, Runner, case_of
 from tests.fuzz.guarded import GuardedMemory, GuardedPages, Placing
+from tests.fuzz.mutations import shortened
 from tests.fuzz.opend import TickTimes
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
@@ -38,7 +40,7 @@ def fuzz(*options: str, folder: Path) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=850,
     )
     return run.returncode, run.stdout
 
@@ -69,6 +71,7 @@ class Silent:
         self.compares += 1
 
 
+@pytest.mark.timeout(900)  # where kernels have yet to be compiled
 @pytest.mark.skipif(JIT_DISABLED, reason="plain Python stays within its memory by itself")
 def test_a_short_run_finds_nothing(tmp_path: Path) -> None:
     code, output = fuzz("--seed", "20261120", "--cases", "8", folder=tmp_path)
@@ -182,3 +185,15 @@ def test_arrays_shared_by_two_owners_stay_shared() -> None:
     assert one.array is not array
     assert (one.array == array).all()
     assert GuardedPages(1).data[0] == 0
+
+
+def test_lengths_of_outer_messages_are_right_again_where_a_body_is_cut() -> None:
+    inner = wire.number(1, 7) + wire.piece(2, b"text")
+    body = wire.number(1, 0) + wire.piece(4, wire.piece(2, inner), 2)
+    place = len(body) - 2
+    assert shortened(body, place, 0) == body[:place]
+    cut = inner[:-2]
+    assert shortened(body, place, 3) == wire.number(1, 0) + wire.piece(4, wire.piece(2, cut[:-3] + b"\x02te"), 2)
+    assert shortened(body, place, 2) == wire.number(1, 0) + wire.piece(4, wire.piece(2, cut), 2)
+    still_long = wire.tag(2, wire.LENGTH_DELIMITED) + wire.varint(len(inner)) + cut
+    assert shortened(body, place, 1) == wire.number(1, 0) + wire.piece(4, still_long, 2)
