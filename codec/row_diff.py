@@ -1,7 +1,7 @@
 """What is new in a poll of a small table: the rows that were never published, or not with these values.
 
 For tables that keep every version and get one row a reply or an entry: capital_distribution,
-capital_flow_summary, ark_dynamic. Flow lines, which come hundreds at a time, have codec/flow_diff.py.
+capital_flow_summary, ark_dynamic, symbols. Flow lines, which come hundreds at a time, have codec/flow_diff.py.
 
 Rule 1: `fresh` changes nothing. `mark` is called once the rows are durable.
 Rule 2: memory is bounded: `KEYS_MAX` keys of each symbol; the one that changed longest ago goes first.
@@ -16,30 +16,31 @@ import orjson
 from codec.tables import LATEST_VIEWS, Table
 
 KEYS_MAX = 64
-"""A key is a symbol and, but for ark_dynamic, a ts_event; polls repeat only the last few."""
+"""A key is a symbol and, but for ark_dynamic and symbols, a ts_event; polls repeat only the last few."""
 
 _Row = Mapping[str, object]
 _Values = tuple[object, ...]
 
-_LINE_KEYS = {view.table.name: view.line_key for view in LATEST_VIEWS}
-_OURS = frozenset({"ts_recv", "gateway"})
-"""When and by whom a row was fetched does not make it another row."""
+_VIEWS = {view.table.name: view for view in LATEST_VIEWS}
 
 
 class RowDiff:
     """The rows last published of one table. Not thread-safe."""
 
     def __init__(self, table: Table) -> None:
-        self._key_names = _LINE_KEYS[table.name]
-        self._value_names = tuple(c.name for c in table if c.name not in self._key_names and c.name not in _OURS)
+        view = _VIEWS[table.name]
+        self._key_names, self._version = view.line_key, view.newest_by
+        # When and by whom a row was fetched does not make it another row.
+        not_values = {*self._key_names, self._version, "gateway"}
+        self._value_names = tuple(column.name for column in table if column.name not in not_values)
         self._published: dict[str, dict[_Values, _Values]] = {}
 
     def fresh(self, rows: Iterable[_Row]) -> list[_Row]:
         """Those of `rows` that say something new, in order; changes nothing (rule 1).
 
-        Of rows with one key and one ts_recv, which are one row to the table, the last counts.
+        Of rows with one key and one time of receipt, which are one row to the table, the last counts.
         """
-        last_ones = {(self._key(row), row["ts_recv"]): row for row in rows}
+        last_ones = {(self._key(row), row[self._version]): row for row in rows}
         latest: dict[_Values, _Values] = {}
         kept = []
         for (key, _), row in last_ones.items():

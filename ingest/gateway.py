@@ -6,27 +6,45 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from codec.clock import MarketClock
-from codec.markets import parse_symbol, symbol_name
+from codec.columns import SEQUENCE
+from codec.markets import MARKET_PREFIXES, US, parse_symbol, symbol_name
 from codec.opend.decoder import OpenDDecoder, Refused
 from codec.opend.notes import TIME_DISAGREEMENTS, UNLISTED_MARKETS, UNLISTED_NUMBERS
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
 from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
-from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, DEAD_LETTERS, GAPS, PERIOD
+from codec.opend.static_info import symbol_row
+from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, DEAD_LETTERS, GAPS, PERIOD, SYMBOLS
 from ingest.backoff import Backoff
-from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, Gap, LossLedger, PullOutcome
+from ingest.conditions import Conditions
+from ingest.ledger import (
+    CAUSE_BACKFILL_CAPPED,
+    CAUSE_DECODE_ERROR,
+    CAUSE_LATE_START,
+    CAUSE_RECONNECT,
+    FEED_TICKS,
+    Gap,
+    LossLedger,
+    PullOutcome,
+)
 from ingest.opend.connection import OpenDConnection
 from ingest.opend.events import DeadLetter, Failed, Notified, Polled, Pulled, Ready
+from ingest.opend.gateway_state import TRADING_STATES, GatewayState, StateChange
+from ingest.opend.names import Names
 from ingest.opend.poller import Poller, PollTarget, limiters
+from ingest.opend.requests import PULL_TICKS, Security, Wanted
 from ingest.opend.session import PAYLOAD_BYTES_MAX
-from ingest.opend.subscriber import Security
+from ingest.opend.subscriber import Subscriber
+from ingest.opend.subscriptions import Subscriptions
+from ingest.opend.tick_polls import TickPolls
 from ingest.pipeline import TickPipeline
+from protos.opend import static_info_pb2
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +76,15 @@ class PollConfig:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """One OpenD and what to get from it. `symbols`, whose ticks it pushes, are `MARKET.CODE`, in order of preference.
+    """One OpenD and what to get from it.
 
-    `quota_share` is our part of the login's request quotas.
+    Attributes
+    ----------
+    symbols : whose ticks are wanted, `MARKET.CODE`, in order of preference
+    us_sessions : sessions of the US symbols among them that are not wanted in all sessions
+    tick_polls : those whose ticks are pulled again and again, rather than pushed, with the interval in seconds
+    quota_share : our part of the login's request quotas
+    quota_reserve : subscription units left to others
     """
 
     name: str
@@ -69,8 +93,10 @@ class GatewayConfig:
     port: int
     symbols: tuple[str, ...]
     polls: tuple[PollConfig, ...] = ()
+    us_sessions: Mapping[str, SessionChoice] = field(default_factory=dict)
+    tick_polls: Mapping[str, float] = field(default_factory=dict)
     quota_share: float = 1.0
-    us_session: SessionChoice = SessionChoice.ALL
+    quota_reserve: int = 0
     body_bytes_max: int = FRAME_BYTES_MAX
 
 
@@ -121,29 +147,47 @@ class OpenDGateway:
             gateway_id=self._gateway_id,
         )
         self._limiters = limiters(config.quota_share)
-        self._targets = _targets(config)
-        self._securities = tuple(parse_symbol(symbol) for symbol in config.symbols)
+        self._wanted = _wanted(config)
+        self.state = GatewayState()
+        self._names = Names()
+        self._confirmed_before: frozenset[Security] = frozenset()
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
         self._connection: OpenDConnection | None = None
         self._last_error = "not connected yet"
-        self._refused_logged: set[Security] = set()
         self._task: asyncio.Task[None] | None = None
         self._log = log.bind(gateway=config.name)
+        self._conditions = Conditions(self.state, self._log, self._open_gap)
 
     @property
     def ready(self) -> bool:
-        """Connected, and every symbol subscribed or refused."""
+        """Connected and logged in, every symbol subscribed or refused, and no quote right of them lost."""
         connection = self._connection
-        if connection is None or not connection.ready:
+        if connection is None or not connection.ready or connection.subscriber.held:
             return False
-        subscriber = connection.subscriber
-        return len(subscriber.confirmed) + len(subscriber.refused) >= len(set(self._securities))
+        subscriptions = connection.subscriber.subscriptions
+        return subscriptions.settled and not self._conditions.without_right(subscriptions.confirmed)
 
     @property
     def up(self) -> bool:
         """Whether the session is past its greeting."""
         return self._connection is not None and self._connection.ready
+
+    def reconfigure(self, config: GatewayConfig) -> None:
+        """Other symbols and polls are wanted; whatever else `config` says takes a new start."""
+        self.config, self._wanted = config, _wanted(config)
+        wanted = {each.security for each in self._wanted}
+        self._names.forget([security for security in self._confirmed_before if security not in wanted])
+        if self._connection is None:
+            return
+        now_ns = time.monotonic_ns()
+        removed = self._connection.subscriber.want(self._wanted, now_ns)
+        self._log.info("other symbols are wanted", symbols=len(wanted), removed=len(removed))
+        self._names.forget(removed)
+        for security in removed:
+            self._pipeline.append_rows(GAPS.name, self.ledger.give_up(symbol_name(*security), time.time_ns()))
+        self._connection.poller.want(_targets(config), now_ns)
+        self._connection.wanted_changed(self._tick_polls(now_ns))
 
     def quota_used(self) -> dict[str, float]:
         """How much of each polled call's quota the last window used, 1.0 for all of it."""
@@ -172,11 +216,15 @@ class OpenDGateway:
             "address": f"{self.config.host}:{self.config.port}",
             "up": self.up,
             "ready": self.ready,
-            "symbols": len(self._securities),
+            "logged_in": self.state.logged_in,
+            "trouble": self._trouble(),
+            "market_states": {MARKET_PREFIXES[market]: state for market, state in self.state.market_states.items()},
+            "quota": self._quota(),
+            "symbols": len({each.security for each in self._wanted}),
             "subscribed": len(subscriber.confirmed) if subscriber else 0,
             "filled": len(subscriber.filled) if subscriber else 0,
             "refused": {symbol_name(*s): text for s, text in subscriber.refused.items()} if subscriber else {},
-            "polled": len(self._targets),
+            "polled": len(_targets(self.config)) + len(self.config.tick_polls),
             "unknown_messages": {str(proto_id): count for proto_id, count in self.stats.unknown_messages.items()},
             "times_disagreeing": int(self._decoder.counters[TIME_DISAGREEMENTS]),
             "numbers_unlisted": int(self._decoder.counters[UNLISTED_NUMBERS]),
@@ -186,18 +234,46 @@ class OpenDGateway:
             "last_error": None if self.up else self._last_error,
         }
 
+    def _trouble(self) -> str | None:
+        """What keeps ticks from coming although the gateway answers."""
+        if (ailment := self.state.trouble) is not None:
+            return f"{ailment.what}; {ailment.remedy}"
+        confirmed = self._connection.subscriber.confirmed if self._connection else ()
+        kinds = sorted(kind.value for kind in self._conditions.without_right(confirmed))
+        return f"the quote right is lost for {', '.join(kinds)}" if kinds else None
+
+    def _quota(self) -> dict[str, int] | None:
+        """The login's subscription units, as the gateway last said."""
+        quota = self._connection.subscriber.subscriptions.quota if self._connection else None
+        if quota is None:
+            return None
+        return {"total": quota.total, "used": quota.total - quota.left, "reserve": self.config.quota_reserve}
+
+    def _subscriber(self, now_ns: int) -> Subscriber:
+        """Of a new connection: nothing is subscribed yet."""
+        subscriber = Subscriber(Subscriptions(self.config.quota_reserve))
+        subscriber.want(self._wanted, now_ns)
+        return subscriber
+
+    def _tick_polls(self, now_ns: int) -> TickPolls:
+        intervals_s = {parse_symbol(symbol): interval_s for symbol, interval_s in self.config.tick_polls.items()}
+        return TickPolls(intervals_s, now_ns)
+
     async def _run(self) -> None:
         delays_s = self._backoff.delays_s(self._rng)
         while True:
             await asyncio.sleep(next(delays_s))
+            now_ns = time.monotonic_ns()
             connection = OpenDConnection(
                 self._decoder,
                 self.lane,
                 self._pipeline,
                 self,
-                self._securities,
-                Poller(self._targets, self._limiters, time.monotonic_ns()),
-                us_session=self.config.us_session,
+                self._subscriber(now_ns),
+                Poller(_targets(self.config), self._limiters, now_ns),
+                tick_polls=self._tick_polls(now_ns),
+                state=self.state,
+                names=self._names,
                 body_bytes_max=self.config.body_bytes_max,
             )
             self._connection = connection
@@ -217,7 +293,11 @@ class OpenDGateway:
         """A working connection ended: what its symbols get from now on may be missed."""
         self.stats.disconnects += 1
         self._log.warning("connection lost; reconnecting", reason=reason)
-        for security in connection.subscriber.confirmed:
+        confirmed = frozenset(connection.subscriber.confirmed)
+        self._confirmed_before = confirmed
+        self.state.connection_ended(len(confirmed), time.monotonic_ns())
+        self._names.connection_ended()
+        for security in confirmed:
             self._open_gap(security, CAUSE_RECONNECT)
 
     def _open_gap(self, security: Security, cause: str) -> None:
@@ -237,19 +317,41 @@ class OpenDGateway:
     def session_ready(self, ready: Ready) -> None:
         self.stats.connects += 1
         self._log.info(
-            "connected", connection=ready.connection_id, server=ready.server_version, symbols=len(self._securities)
+            "connected", connection=ready.connection_id, server=ready.server_version, symbols=len(self._wanted)
         )
 
     def subscribed(self, securities: tuple[Security, ...]) -> None:
+        for security in securities:
+            if self._is_late(security):
+                self._open_gap(security, CAUSE_LATE_START)
         connection = self._connection
         if connection is not None and self.ready:
             refused = len(connection.subscriber.refused)
             self._log.info("subscribed", symbols=len(connection.subscriber.confirmed), refused=refused)
 
-    def subscription_refused(self, security: Security, text: str) -> None:
-        if security not in self._refused_logged:
-            self._refused_logged.add(security)
-            self._log.error("symbol refused; the others go on", symbol=symbol_name(*security), gateway_says=text)
+    def _is_late(self, security: Security) -> bool:
+        """Whether ticks of a symbol that we never had any of were traded before we came."""
+        if self.state.market_states.get(security[0]) not in TRADING_STATES:
+            return False
+        return self.lane.window.newest_sequence(self.lane.symbols.id_of(*security)) is None
+
+    def refused(self, news: list[tuple[Security, str]]) -> None:
+        self._conditions.refused(news)
+
+    def state_changed(self, change: StateChange) -> None:
+        connection = self._connection
+        assert connection is not None
+        self._conditions.changed(
+            change,
+            wanted=connection.subscriber.subscriptions.wanted.keys(),
+            confirmed=connection.subscriber.confirmed,
+            confirmed_before=self._confirmed_before,
+        )
+
+    def named(self, reply: static_info_pb2.GetStaticInfoResponse) -> None:
+        now_ns = time.time_ns()
+        rows = [symbol_row(info, self.config.source, now_ns) for info in reply.s2c.staticInfoList]
+        self._pipeline.append_rows(SYMBOLS.name, rows)
 
     def pull_given_up(self, security: Security) -> None:
         symbol = symbol_name(*security)
@@ -274,8 +376,19 @@ class OpenDGateway:
 
     def pulled(self, security: Security, pulled: Pulled) -> None:
         symbol = symbol_name(*security)
+        if symbol in self.config.tick_polls and self._pull_falls_short(security, pulled):
+            self._log.error("more ticks lie between two polls than a pull brings: shorten poll_interval", symbol=symbol)
+            self._open_gap(security, CAUSE_BACKFILL_CAPPED)
         settle = partial(self._settle, self.ledger.take(symbol))
         self.lane.mark_pull(symbol, pulled.first_row, pulled.rows, settle)
+
+    def _pull_falls_short(self, security: Security, pulled: Pulled) -> bool:
+        """Whether a full reply does not reach back to the ticks that we have of a symbol."""
+        newest = self.lane.window.newest_sequence(self.lane.symbols.id_of(*security))
+        if newest is None or pulled.rows < PULL_TICKS:
+            return False
+        rows = slice(pulled.first_row, pulled.first_row + pulled.rows)
+        return int(self.lane.ticks.wide[SEQUENCE, rows].min()) > newest
 
     def _settle(self, gaps: Sequence[Gap], outcome: PullOutcome) -> None:
         rows = self.ledger.settle(outcome, gaps, time.time_ns())
@@ -371,6 +484,16 @@ class OpenDGateway:
 
     def notified(self, notice: Notified) -> None:
         self._log.info("the gateway notifies", notice=str(notice.notice).replace("\n", " ").strip())
+
+
+def _wanted(config: GatewayConfig) -> tuple[Wanted, ...]:
+    """Desired subscriptions, in order of preference."""
+    wanted = []
+    for symbol in config.symbols:
+        security = parse_symbol(symbol)
+        session = config.us_sessions.get(symbol, SessionChoice.ALL) if security[0] == US else None
+        wanted.append(Wanted(security, session, push=symbol not in config.tick_polls))
+    return tuple(wanted)
 
 
 def _targets(config: GatewayConfig) -> dict[PollTarget, float]:

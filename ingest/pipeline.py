@@ -25,7 +25,7 @@ from codec.encode import encode_rows
 from codec.errors import TicktapeError
 from codec.records import RECORD_BYTES_MAX, Record
 from codec.row_diff import RowDiff
-from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, COVERAGE, GAPS, TABLE_BY_NAME
+from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, COVERAGE, GAPS, SYMBOLS, TABLE_BY_NAME
 from ingest.coverage import COVERAGE_EVERY_S, CoverageKeeper
 from ingest.lane import Lane, PipelineStats, Settled, Taken
 from ingest.ledger import CAUSE_JOURNAL_FULL, Gap
@@ -42,8 +42,8 @@ RECORD_ROWS_MAX = 512
 assert RECORD_ROWS_MAX * (8 << 10) < RECORD_BYTES_MAX
 WAITING_ROWS_MAX = 1 << 13
 """Rows of small tables that may wait before reading stops."""
-POLLED_TABLES = (CAPITAL_DISTRIBUTION, ARK_DYNAMIC)
-"""Tables with one row a poll: only new and changed ones go on."""
+POLLED_TABLES = (CAPITAL_DISTRIBUTION, ARK_DYNAMIC, SYMBOLS)
+"""Tables with one row for what was asked: only new and changed ones go on."""
 SNAPSHOT_EVERY_S = 30.0
 _RETRY_S = 0.2
 

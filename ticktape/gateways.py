@@ -66,6 +66,13 @@ class GatewaysHop:
         assert self._pipeline is not None, "started before it is waited for"
         await asyncio.gather(self._pipeline.wait(), *(gateway.wait() for gateway in self._gateways))
 
+    def reconfigure(self, settings: Settings) -> None:
+        """Other subscriptions are wanted; gateways stay those of the start."""
+        self._settings = settings
+        configs = {config.name: config for config in gateway_configs(settings, self._journal.journal.worker)}
+        for gateway in self._gateways:
+            gateway.reconfigure(configs[gateway.config.name])
+
     def trouble(self) -> str | None:
         if self._pipeline is None:
             return "starting"
@@ -108,6 +115,7 @@ class GatewaysHop:
         for gateway in self._gateways:
             name = gateway.config.name
             yield Metrics.GATEWAY_UP, (name,), float(gateway.up)
+            yield Metrics.GATEWAY_LOGGED_IN, (name,), float(gateway.state.logged_in)
             yield Metrics.SEQUENCE_CONFLICTS, (name,), stats.conflicts[name]
             for call, ratio in gateway.quota_used().items():
                 yield Metrics.QUOTA_USED, (name, call), ratio
@@ -131,9 +139,20 @@ def gateway_configs(settings: Settings, worker: str) -> list[GatewayConfig]:
 
 def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig:
     ours = [each for each in settings.subscription if each.gateway == gateway.name]
-    pushed = [each for each in ours if TICKS.name in each.feeds]
-    symbols = dict.fromkeys(symbol for subscription in pushed for symbol in subscription.symbols)
-    session = next((subscription.session for subscription in pushed), "all")
+    ticks = [each for each in ours if TICKS.name in each.feeds]
+    symbols = dict.fromkeys(symbol for subscription in ticks for symbol in subscription.symbols)
+    sessions: dict[str, SessionChoice] = {}
+    for subscription in ticks:
+        session = SessionChoice[subscription.session.upper()]
+        for symbol in subscription.symbols:  # asked for twice, the wider one
+            sessions[symbol] = max(session, sessions.get(symbol, session))
+    pushed = {symbol for each in ticks if each.mode == "push" for symbol in each.symbols}
+    tick_polls: dict[str, float] = {}
+    for subscription in ticks:
+        interval_s = subscription.poll_interval.total_seconds()
+        for symbol in subscription.symbols:
+            if symbol not in pushed:
+                tick_polls[symbol] = min(interval_s, tick_polls.get(symbol, interval_s))
     polls = [
         PollConfig(feed, subscription.symbols, subscription.poll_interval.total_seconds(), subscription.periods)
         for subscription in ours
@@ -150,7 +169,9 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
         symbols=tuple(symbols),
         polls=tuple(polls),
         quota_share=gateway.quota_share,
-        us_session=SessionChoice[session.upper()],
+        us_sessions={symbol: session for symbol, session in sessions.items() if session is not SessionChoice.ALL},
+        tick_polls=tick_polls,
+        quota_reserve=gateway.subscription_quota_reserve,
         body_bytes_max=gateway.frame_bytes_max,
     )
 

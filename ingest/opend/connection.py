@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Protocol
 
 from codec.opend.decoder import OpenDDecoder
-from codec.opend.protocol import HEADER_BYTES, SessionChoice
+from codec.opend.protocol import HEADER_BYTES
 from ingest.lane import Lane
 from ingest.opend.events import (
     Closed,
@@ -21,12 +22,18 @@ from ingest.opend.events import (
     Replied,
     UnknownMessage,
 )
+from ingest.opend.gateway_state import GatewayState, StateChange
+from ingest.opend.names import Names
 from ingest.opend.poller import Poller, PollTarget
+from ingest.opend.requests import Security
 from ingest.opend.session import OpenDSession, State
-from ingest.opend.subscriber import Security, Subscriber
+from ingest.opend.subscriber import Subscriber
+from ingest.opend.tick_polls import TickPolls
+from ingest.opend.upkeep import Upkeep
 from ingest.pipeline import TickPipeline
 from ingest.receive_buffer import ReceiveBuffer
 from ingest.transport import TcpTransport
+from protos.opend import notify_pb2, static_info_pb2
 
 CONNECT_TIMEOUT_S = 10.0
 _SPARE_BYTES = 128 << 10
@@ -37,7 +44,9 @@ class ConnectionWatcher(Protocol):
 
     def session_ready(self, ready: Ready) -> None: ...
     def subscribed(self, securities: tuple[Security, ...]) -> None: ...
-    def subscription_refused(self, security: Security, text: str) -> None: ...
+    def refused(self, news: list[tuple[Security, str]]) -> None: ...
+    def state_changed(self, change: StateChange) -> None: ...
+    def named(self, reply: static_info_pb2.GetStaticInfoResponse) -> None: ...
     def pull_given_up(self, security: Security) -> None: ...
     def request_failed(self, failed: Failed) -> None: ...
     def answered(self, proto_id: int) -> None: ...
@@ -53,8 +62,10 @@ class OpenDConnection:
 
     Parameters
     ----------
-    securities : what to subscribe to, in order
-    poller : what to ask again and again
+    subscriber : what to subscribe to and to pull
+    tick_polls : whose ticks to pull again and again
+    poller : what else to ask again and again
+    state, names : of the gateway; they outlive the connection
     body_bytes_max : a longer frame ends the connection
     """
 
@@ -64,14 +75,19 @@ class OpenDConnection:
         lane: Lane,
         pipeline: TickPipeline,
         watcher: ConnectionWatcher,
-        securities: tuple[Security, ...],
+        subscriber: Subscriber,
         poller: Poller,
         *,
-        us_session: SessionChoice,
+        tick_polls: TickPolls,
+        state: GatewayState,
+        names: Names,
         body_bytes_max: int,
     ) -> None:
-        self.subscriber = Subscriber.wanting(securities, us_session)
-        self._poller = poller
+        self.subscriber = subscriber
+        self._upkeep = Upkeep(state, subscriber)
+        self._names = names
+        self._tick_polls = tick_polls
+        self.poller = poller
         self._decoder = decoder
         self._lane = lane
         self._pipeline = pipeline
@@ -117,6 +133,13 @@ class OpenDConnection:
         if not self._over.done():
             self._over.set_result(reason)
 
+    def wanted_changed(self, tick_polls: TickPolls) -> None:
+        """Subscriber and poller have been told of another configuration: go on with it."""
+        self._tick_polls = tick_polls
+        if self.ready:
+            self._upkeep.ask_quota(time.monotonic_ns())
+            self._after()
+
     def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
         self._recv_ns = recv_ns
         if self._session is not None:  # uvloop may read before `run` goes on, which then reads
@@ -160,56 +183,98 @@ class OpenDConnection:
         match event:
             case Ready():
                 self.ready_at_s = time.monotonic()
+                self._upkeep.start(event.login_user_id, time.monotonic_ns())
                 watcher.session_ready(event)
             case Replied():
                 watcher.answered(event.proto_id)
-                if securities := self.subscriber.subscribed(event.serial):
-                    watcher.subscribed(securities)
+                self._replied(event, time.monotonic_ns())
             case Pulled():
                 watcher.answered(3010)
                 if (security := self.subscriber.pulled(event.serial)) is not None:
                     watcher.pulled(security, event)
             case Polled():
-                if (target := self._poller.ended(event.frame.serial)) is not None:
+                if (target := self.poller.ended(event.frame.serial)) is not None:
                     watcher.polled(target, event)
             case Failed():
                 watcher.request_failed(event)
-                self._poller.ended(event.serial)
-                given_up = self.subscriber.failed(event.serial, event.text, timed_out=event.timed_out)
-                for security in given_up:
-                    if security in self.subscriber.refused:
-                        watcher.subscription_refused(security, event.text)
-                    else:
-                        watcher.pull_given_up(security)
+                self._failed(event, time.monotonic_ns())
             case DeadLetter():
                 watcher.dead_letter(event)
             case UnknownMessage():
                 watcher.unknown_message(event.proto_id)
             case Notified():
                 watcher.notified(event)
+                assert isinstance(event.notice, notify_pb2.NotifyResponse)
+                self._changed(self._upkeep.notified(event.notice, time.monotonic_ns()))
             case Closed():
                 self.close(event.reason)
+
+    def _replied(self, event: Replied, now_ns: int) -> None:
+        if securities := self.subscriber.subscribed(event.serial, now_ns):
+            self._names.want(securities, now_ns)
+            self._watcher.subscribed(securities)
+        if self._names.ended(event.serial, now_ns):
+            assert isinstance(event.reply, static_info_pb2.GetStaticInfoResponse)
+            self._watcher.named(event.reply)
+        self._changed(self._upkeep.replied(event.serial, event.reply, now_ns))
+
+    def _failed(self, event: Failed, now_ns: int) -> None:
+        self.poller.ended(event.serial)
+        self._upkeep.failed(event.serial, now_ns)
+        self._names.failed(event.serial, now_ns, says_nothing=event.timed_out or self.subscriber.held)
+        given_up = self.subscriber.failed(event.serial, event.text, now_ns, timed_out=event.timed_out)
+        if given_up is not None:
+            self._watcher.pull_given_up(given_up)
+
+    def _changed(self, changes: Iterable[StateChange]) -> None:
+        for change in changes:
+            self._watcher.state_changed(change)
 
     def _after(self) -> None:
         """Send what became sendable and set the next timer."""
         session = self._session
         if session is None:
             return
+        deadlines_ns = []
         if session.state is State.READY:
-            for request in self.subscriber.next_requests():
-                serial = session.request(request.proto_id, request.message, time.monotonic_ns())
-                self.subscriber.sent(serial, request)
-            while (target := self._poller.next_target(time.monotonic_ns())) is not None:
-                now_ns = time.monotonic_ns()
-                self._poller.sent(target, session.request(target.proto_id, target.message(), now_ns), now_ns)
+            self._ask(session)
+            deadlines_ns = self._deadlines_ns()
+            if news := self.subscriber.subscriptions.take_refused():
+                self._watcher.refused(news)
         self._transport.send(session.take_outgoing())
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadlines_ns = [session.deadline_ns(), self._poller.deadline_ns() if session.state is State.READY else None]
-        if wanted_ns := [each for each in deadlines_ns if each is not None]:
+        if wanted_ns := [each for each in (session.deadline_ns(), *deadlines_ns) if each is not None]:
             delay_s = max(0.0, (min(wanted_ns) - time.monotonic_ns()) / 1e9)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_time)
+
+    def _ask(self, session: OpenDSession) -> None:
+        """Queue every request that may be sent now."""
+        now_ns, subscriber = time.monotonic_ns(), self.subscriber
+        for proto_id, message in self._upkeep.next_requests(now_ns):
+            self._upkeep.sent(session.request(proto_id, message, now_ns), proto_id)
+        for security in self._tick_polls.due(now_ns):
+            subscriber.poll(security)
+        for request in subscriber.next_requests(now_ns):
+            subscriber.sent(session.request(request.proto_id, request.message, now_ns), request)
+        if subscriber.held:
+            return
+        if subscriber.subscriptions.settled and (naming := self._names.next_request(now_ns)) is not None:
+            self._names.sent(session.request(naming.proto_id, naming.message, now_ns))
+        while (target := self.poller.next_target(time.monotonic_ns())) is not None:
+            now_ns = time.monotonic_ns()
+            self.poller.sent(target, session.request(target.proto_id, target.message(), now_ns), now_ns)
+
+    def _deadlines_ns(self) -> list[int | None]:
+        """When something becomes sendable by time alone."""
+        subscriber = self.subscriber
+        deadlines_ns = [self._upkeep.deadline_ns(), self._tick_polls.deadline_ns(), subscriber.deadline_ns()]
+        if not subscriber.held:
+            deadlines_ns.append(self.poller.deadline_ns())
+            if subscriber.subscriptions.settled:
+                deadlines_ns.append(self._names.deadline_ns())
+        return deadlines_ns
 
     def _on_time(self) -> None:
         assert self._session is not None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from codec.opend.protocol import ProtoId
-from ingest.opend.subscriber import Security
+from ingest.opend.requests import Security
 from ingest.rate_limiter import Quota, RateLimiter
 from protos.opend import ark_stock_dynamic_pb2, capital_distribution_pb2, capital_flow_pb2, common_pb2
 
@@ -69,11 +69,21 @@ class Poller:
     ) -> None:
         self._limiters = limiters
         self._interval_ns: dict[PollTarget, int] = {}
-        self._due: dict[ProtoId, list[tuple[int, int, PollTarget]]] = {proto_id: [] for proto_id in limiters}
+        self._due: dict[ProtoId, list[tuple[int, int, PollTarget]]] = {}
         self._in_flight: dict[int, PollTarget] = {}
-        for number, (target, interval_s) in enumerate(targets.items()):
-            self._interval_ns[target] = int(interval_s * 1e9)
-            heapq.heappush(self._due[target.proto_id], (now_ns, number, target))
+        self._want({}, targets, now_ns)
+
+    def want(self, targets: Mapping[PollTarget, float], now_ns: int) -> None:
+        """Ask these from now on: what stays when it is due anyway, what is new at once."""
+        due_ns = {target: due_ns for due in self._due.values() for due_ns, _, target in due}
+        self._want(due_ns, targets, now_ns)
+
+    def _want(self, due_ns: Mapping[PollTarget, int], targets: Mapping[PollTarget, float], now_ns: int) -> None:
+        self._interval_ns = {target: int(interval_s * 1e9) for target, interval_s in targets.items()}
+        self._due = {proto_id: [] for proto_id in self._limiters}
+        for number, (target, interval_ns) in enumerate(self._interval_ns.items()):
+            at_ns = min(due_ns.get(target, now_ns), now_ns + interval_ns)
+            heapq.heappush(self._due[target.proto_id], (at_ns, number, target))
 
     def next_target(self, now_ns: int) -> PollTarget | None:
         """What to ask now, if anything; tell `sent`, and ask again."""

@@ -13,7 +13,7 @@ from typing import Self
 
 from codec.markets import symbol_name
 from codec.opend.protocol import HEADER, HEADER_BYTES, ProtoId
-from protos.opend import common_pb2, subscription_pb2, ticker_pb2
+from protos.opend import common_pb2, static_info_pb2, subscription_pb2, ticker_pb2
 from tests.ingest import wire
 
 PULL_TICKS_MAX = 1000
@@ -26,11 +26,35 @@ class Exchange:
     ticks: dict[str, list[int]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     """Symbols that no Sub may name."""
+    logged_in: bool = True
+    program: common_pb2.ProgramStatusType = common_pb2.ProgramStatusType_Ready
+    market_states: dict[str, int] = field(default_factory=dict)
+    """By GetGlobalState's field, such as `marketHK`; else closed."""
+    rights: dict[str, int] = field(default_factory=dict)
+    """By GetUserInfo's field, such as `hkQotRight`."""
+    quota: tuple[int, int] = (100, 1900)
+    """Units used, by whomever, and left."""
+    build: int = 1
 
     def trade(self, symbol: str, numbers: range) -> bytes:
         """More ticks; their push."""
         self.ticks.setdefault(symbol, []).extend(numbers)
         return wire.push_frame(symbol, wire.make_ticks(numbers))
+
+    def about_itself(self, proto_id: int, serial: int, body: bytes) -> bytes | None:
+        """The answer to what is asked about the gateway, or about names; None for other requests."""
+        match proto_id:
+            case ProtoId.GET_GLOBAL_STATE:
+                states = dict.fromkeys(wire.MARKETS, wire.CLOSED) | self.market_states
+                return wire.state_frame(serial, self.logged_in, self.program, states, build=self.build)
+            case ProtoId.GET_USER_INFO:
+                return wire.user_frame(serial, self.rights)
+            case ProtoId.GET_SUB_INFO:
+                return wire.quota_frame(serial, *self.quota)
+            case ProtoId.GET_STATIC_INFO:
+                asked = static_info_pb2.GetStaticInfoRequest.FromString(body).c2s.securityList
+                return wire.names_frame(serial, [_name(security) for security in asked])
+        return None
 
     def latest(self, symbol: str) -> list[ticker_pb2.Ticker]:
         """As a pull gives them."""
@@ -52,11 +76,22 @@ class Peer:
         self.exchange = exchange
         self.asked = asked
 
-    async def request(self) -> tuple[int, int, bytes]:
+    async def heard(self) -> tuple[int, int, bytes]:
         """The next request: protocol id, serial, body. Raises IncompleteReadError at the client's end."""
         _, proto_id, _, _, serial, body_bytes, _, _ = HEADER.unpack(await self._reader.readexactly(HEADER_BYTES))
         self.asked[proto_id] += 1
         return proto_id, serial, await self._reader.readexactly(body_bytes)
+
+    async def request(self) -> tuple[int, int, bytes]:
+        """The next request for ticks, as `heard`.
+
+        What a client asks about the gateway itself, and about names, is answered on the way.
+        """
+        while True:
+            proto_id, serial, body = await self.heard()
+            if (answer := self.exchange.about_itself(proto_id, serial, body)) is None:
+                return proto_id, serial, body
+            self.send(answer)
 
     def send(self, *frames: bytes) -> None:
         self._writer.write(b"".join(frames))

@@ -38,7 +38,7 @@ async def visited(*scripts: Script, timeout_s: float = 5.0) -> ProbeReport:
 async def test_what_one_visit_learns(logged_in: bool) -> None:
     async def answers(peer: Peer) -> None:
         await peer.greet()
-        first, second = await peer.request(), await peer.request()
+        first, second = await peer.heard(), await peer.heard()
         asked = {proto_id: serial for proto_id, serial, _ in (first, second)}
         frames = (
             wire.notice_frame(),
@@ -58,20 +58,20 @@ async def test_what_one_visit_learns(logged_in: bool) -> None:
 
 
 async def refuses_greeting(peer: Peer) -> None:
-    proto_id, serial, _ = await peer.request()
+    proto_id, serial, _ = await peer.heard()
     peer.send(wire.refusal_frame(proto_id, serial, "too many connections"))
     await peer.gone()
 
 
 async def refuses_quota(peer: Peer) -> None:
     await peer.greet()
-    _, serial, _ = await peer.request()
+    _, serial, _ = await peer.heard()
     peer.send(wire.refusal_frame(ProtoId.GET_GLOBAL_STATE, serial, "not now"))
     await peer.gone()
 
 
 async def closes(peer: Peer) -> None:
-    await peer.request()
+    await peer.heard()
 
 
 async def is_something_else(peer: Peer) -> None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from codec.markets import parse_symbol
 from codec.opend.protocol import HEADER, HEADER_BYTES, SHA1_AT, BodyFormat, ProtoId, pack_frame
-from protos.opend import common_pb2, init_connect_pb2, keep_alive_pb2, notify_pb2, subscription_pb2, ticker_pb2
+from protos.opend import (
+    common_pb2,
+    global_state_pb2,
+    init_connect_pb2,
+    keep_alive_pb2,
+    notify_pb2,
+    static_info_pb2,
+    subscription_pb2,
+    ticker_pb2,
+    user_info_pb2,
+)
 
 START_S = 1795138200
 """Friday 2026-11-20 09:30 in Hong Kong, 01:30 UTC."""
@@ -79,14 +90,69 @@ def subscribed_frame(serial: int) -> bytes:
     return _frame(ProtoId.SUB, serial, subscription_pb2.SubResponse(retType=0, s2c=subscription_pb2.SubS2C()))
 
 
+MARKETS = ("marketHK", "marketUS", "marketSH", "marketSZ", "marketHKFuture")
+"""GetGlobalState's required ones."""
+MORNING, CLOSED = 3, 6
+"""QotMarketState."""
+
+
+def state_frame(
+    serial: int,
+    logged_in: bool = True,
+    program: common_pb2.ProgramStatusType = common_pb2.ProgramStatusType_Ready,
+    market_states: Mapping[str, Any] = MappingProxyType(dict.fromkeys(MARKETS, CLOSED)),
+    *,
+    time_s: int = START_S,
+    build: int = 1,
+) -> bytes:
+    """A GetGlobalState reply."""
+    s2c = global_state_pb2.GetGlobalStateS2C(
+        qotLogined=logged_in,
+        trdLogined=True,
+        serverVer=1011,
+        serverBuildNo=build,
+        time=time_s,
+        programStatus=common_pb2.ProgramStatus(type=program),
+        **market_states,
+    )
+    return _frame(ProtoId.GET_GLOBAL_STATE, serial, global_state_pb2.GetGlobalStateResponse(retType=0, s2c=s2c))
+
+
+def user_frame(serial: int, rights: Mapping[str, Any]) -> bytes:
+    """A GetUserInfo reply."""
+    s2c = user_info_pb2.GetUserInfoS2C(subQuota=2000, **rights)
+    return _frame(ProtoId.GET_USER_INFO, serial, user_info_pb2.GetUserInfoResponse(retType=0, s2c=s2c))
+
+
+def quota_frame(serial: int, used: int, left: int) -> bytes:
+    """A GetSubInfo reply that says nothing of single subscriptions."""
+    s2c = subscription_pb2.GetSubInfoS2C(totalUsedQuota=used, remainQuota=left)
+    return _frame(ProtoId.GET_SUB_INFO, serial, subscription_pb2.GetSubInfoResponse(retType=0, s2c=s2c))
+
+
+def names_frame(serial: int, symbols: Iterable[str]) -> bytes:
+    """A GetStaticInfo reply; each is a stock called after its code."""
+    s2c = static_info_pb2.GetStaticInfoS2C()
+    for number, symbol in enumerate(symbols):
+        basic = s2c.staticInfoList.add().basic
+        basic.security.CopyFrom(_security(symbol))
+        basic.id, basic.lotSize, basic.secType, basic.exchType = number, 100, 3, 1
+        basic.name, basic.listTime, basic.delisting = symbol.partition(".")[2], "2004-06-16", False
+    return _frame(ProtoId.GET_STATIC_INFO, serial, static_info_pb2.GetStaticInfoResponse(retType=0, s2c=s2c))
+
+
 def alive_frame(serial: int) -> bytes:
     s2c = keep_alive_pb2.KeepAliveS2C(time=START_S)
     return _frame(ProtoId.KEEP_ALIVE, serial, keep_alive_pb2.KeepAliveResponse(retType=0, s2c=s2c))
 
 
 def notice_frame(text: str = "kicked out", *, serial: int = 0) -> bytes:
-    event = notify_pb2.NotifyGtwEvent(eventType=7, desc=text)
-    s2c = notify_pb2.NotifyS2C(type=1, event=event)
+    return notify_frame(serial=serial, type=1, event=notify_pb2.NotifyGtwEvent(eventType=7, desc=text))
+
+
+def notify_frame(*, serial: int = 0, **fields: Any) -> bytes:
+    """A Notify push."""
+    s2c = notify_pb2.NotifyS2C(**fields)
     return _frame(ProtoId.NOTIFY, serial, notify_pb2.NotifyResponse(retType=0, s2c=s2c))
 
 

@@ -160,7 +160,6 @@ def test_a_wrong_key_ends_every_command_with_2_and_one_line(folder: Path, run: R
         (('source = "futu"', 'body_format = "json"'), 'body_format "json" is not in this version yet'),
         (('source = "futu"', 'rsa_key_file = "k"'), "encryption (rsa_key_file) is not in this version yet"),
         (('kind = "opend"\nsource = "futu"', 'kind = "longport"'), "kind 'longport' is not in this version yet"),
-        (('feeds = ["ticks"]', 'mode = "poll"'), 'mode "poll" is not in this version yet'),
         (('database = "ticktape"', 'cluster = "c"'), "[clickhouse] cluster is not in this version yet"),
     ],
 )

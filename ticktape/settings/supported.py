@@ -34,16 +34,6 @@ def _unsupported(settings: Settings) -> Iterator[str]:
             yield f'{where} body_format "{gateway.body_format}" {_NOT_YET}: set "protobuf"'
         if gateway.rsa_key_file is not None:
             yield f"{where} encryption (rsa_key_file) {_NOT_YET}: use an OpenD without, on this machine or by a tunnel"
-    for index, subscription in enumerate(settings.subscription, start=1):
-        if subscription.mode != "push":
-            yield f'subscription number {index}: mode "{subscription.mode}" {_NOT_YET}: set "push"'
-    for gateway in settings.gateway:
-        sessions = {
-            each.session for each in settings.subscription if each.gateway == gateway.name and "ticks" in each.feeds
-        }
-        if len(sessions) > 1:
-            asked = ", ".join(sorted(sessions))
-            yield f"gateway {gateway.name}: its subscriptions ask for sessions {asked}; only one a gateway works yet"
 
 
 def refuse_unsupported_stores(settings: Settings) -> None:
