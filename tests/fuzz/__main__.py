@@ -53,7 +53,7 @@ class _Watchdog:
         took_s = _cpu_s(self._pid) - self._cpu_s
         if took_s < self._call_s_max:
             return f"silent for {_SILENCE_S_MAX} s" if time.monotonic() - self._since > _SILENCE_S_MAX else None
-        size_bytes = len(self._state.case(kernels).inputs[-1])
+        size_bytes = len(self._state.case(kernels).inputs[at.index])
         limit_s = self._call_s_max * (1 + size_bytes / (1 << 20))
         return f"not back after {took_s:.1f} s with an input of {size_bytes} B" if took_s > limit_s else None
 
@@ -101,7 +101,12 @@ def _options(kernels: list[str]) -> argparse.ArgumentParser:
     return options
 
 
+def _stop(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, _stop)  # not without ending the worker
     module = arguments[arguments.index("--targets") + 1] if "--targets" in arguments else "tests.fuzz.targets"
     kernels = [kind.name for kind in importlib.import_module(module).TARGETS]
     asked = _options(kernels).parse_args(arguments)

@@ -83,13 +83,12 @@ class State:
             place += len(data)
 
     def case(self, kernels: Sequence[str]) -> Case:
-        """The case that is being run, up to the input that it is at."""
-        at = self.at()
+        """The case that is being run."""
         limits, has_oracle, count = struct.unpack_from("<IBI", self._map, _CASE_AT)
         place, inputs = _CASE_AT + 64, []
-        for _ in range(min(count, at.index + 1)):
+        for _ in range(count):
             (size,) = _SIZE.unpack_from(self._map, place)
             place += _SIZE.size
             inputs.append(self._map[place : place + size])
             place += size
-        return Case(kernels[at.target], limits, tuple(inputs), bool(has_oracle))
+        return Case(kernels[self.at().target], limits, tuple(inputs), bool(has_oracle))

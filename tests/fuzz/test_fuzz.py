@@ -84,12 +84,14 @@ def test_what_is_found_is_saved_and_found_again(tmp_path: Path) -> None:
     broken_ones = ("--targets", "tests.fuzz.broken")
     code, output = fuzz(*broken_ones, "--kernel", "reads-behind", "--seed", "4", folder=tmp_path)
     assert code == 1
-    assert "FOUND in reads-behind, seed 4, case " in output
-    assert "SIGSEGV" in output
+    found = re.search(r"FOUND in reads-behind, seed 4, case (\d+), input (\d+): ended by SIGSEGV", output)
+    assert found is not None, output
     (saved,) = tmp_path.iterdir()
+    assert saved.name == f"reads-behind-4-{found[1]}.json"
     case = Case.load(saved)
-    assert broken.ReadsBehind.trigger in case.inputs[-1], "the input that it came to is the last one"
-    assert not any(broken.ReadsBehind.trigger in data for data in case.inputs[:-1])
+    assert case == case_of(broken.ReadsBehind(4), 4, int(found[1]))
+    misread = [broken.ReadsBehind.trigger in data for data in case.inputs]
+    assert misread.index(True) == int(found[2])
     code, output = fuzz(*broken_ones, "--replay", str(saved), folder=tmp_path)
     assert code == 1
     assert "SIGSEGV" in output
