@@ -51,7 +51,7 @@ class Conditions:
         """One change; `confirmed_before` is what the last connection had."""
         match change:
             case LoginLost():
-                self._log.error(f"no ticks come: {change.ailment.what}", remedy=change.ailment.remedy)
+                self._log.error(f"no ticks come: {change.ailment.sentence}", remedy=change.ailment.remedy)
                 self._open_gaps(wanted, change.cause)
             case LoginBack():
                 if not change.first:
@@ -62,7 +62,7 @@ class Conditions:
                 self._log.warning("the gateway was restarted", why=change.why)
                 self._open_gaps(confirmed_before, CAUSE_GATEWAY_RESTART)
             case Noticed():
-                self._log.warning(change.ailment.what, remedy=change.ailment.remedy)
+                self._log.warning(change.ailment.sentence, remedy=change.ailment.remedy)
             case QuotaMoved():
                 self._log.info("the login's subscription quota, or its use, changed")
 

@@ -23,19 +23,10 @@ from codec.opend.static_info import symbol_row
 from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, DEAD_LETTERS, GAPS, PERIOD, SYMBOLS
 from ingest.backoff import Backoff
 from ingest.conditions import Conditions
-from ingest.ledger import (
-    CAUSE_BACKFILL_CAPPED,
-    CAUSE_DECODE_ERROR,
-    CAUSE_LATE_START,
-    CAUSE_RECONNECT,
-    FEED_TICKS,
-    Gap,
-    LossLedger,
-    PullOutcome,
-)
+from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, Gap, LossLedger, PullOutcome
 from ingest.opend.connection import OpenDConnection
 from ingest.opend.events import DeadLetter, Failed, Notified, Polled, Pulled, Ready
-from ingest.opend.gateway_state import TRADING_STATES, GatewayState, StateChange
+from ingest.opend.gateway_state import GatewayState, StateChange
 from ingest.opend.names import Names
 from ingest.opend.poller import Poller, PollTarget, limiters
 from ingest.opend.requests import PULL_TICKS, Security, Wanted
@@ -185,7 +176,7 @@ class OpenDGateway:
         self._log.info("other symbols are wanted", symbols=len(wanted), removed=len(removed))
         self._names.forget(removed)
         for security in removed:
-            self._pipeline.append_rows(GAPS.name, self.ledger.give_up(symbol_name(*security), time.time_ns()))
+            self.pull_given_up(security)
         self._connection.poller.want(_targets(config), now_ns)
         self._connection.wanted_changed(self._tick_polls(now_ns))
 
@@ -237,7 +228,7 @@ class OpenDGateway:
     def _trouble(self) -> str | None:
         """What keeps ticks from coming although the gateway answers."""
         if (ailment := self.state.trouble) is not None:
-            return f"{ailment.what}; {ailment.remedy}"
+            return f"{ailment.sentence}; {ailment.remedy}"
         confirmed = self._connection.subscriber.confirmed if self._connection else ()
         kinds = sorted(kind.value for kind in self._conditions.without_right(confirmed))
         return f"the quote right is lost for {', '.join(kinds)}" if kinds else None
@@ -321,19 +312,10 @@ class OpenDGateway:
         )
 
     def subscribed(self, securities: tuple[Security, ...]) -> None:
-        for security in securities:
-            if self._is_late(security):
-                self._open_gap(security, CAUSE_LATE_START)
         connection = self._connection
         if connection is not None and self.ready:
             refused = len(connection.subscriber.refused)
             self._log.info("subscribed", symbols=len(connection.subscriber.confirmed), refused=refused)
-
-    def _is_late(self, security: Security) -> bool:
-        """Whether ticks of a symbol that we never had any of were traded before we came."""
-        if self.state.market_states.get(security[0]) not in TRADING_STATES:
-            return False
-        return self.lane.window.newest_sequence(self.lane.symbols.id_of(*security)) is None
 
     def refused(self, news: list[tuple[Security, str]]) -> None:
         self._conditions.refused(news)
@@ -378,7 +360,6 @@ class OpenDGateway:
         symbol = symbol_name(*security)
         if symbol in self.config.tick_polls and self._pull_falls_short(security, pulled):
             self._log.error("more ticks lie between two polls than a pull brings: shorten poll_interval", symbol=symbol)
-            self._open_gap(security, CAUSE_BACKFILL_CAPPED)
         settle = partial(self._settle, self.ledger.take(symbol))
         self.lane.mark_pull(symbol, pulled.first_row, pulled.rows, settle)
 

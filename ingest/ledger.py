@@ -18,9 +18,7 @@ CAUSE_NOT_LOGGED_IN = "not_logged_in"
 CAUSE_GATEWAY_LOST_BACKEND = "gateway_lost_backend"
 CAUSE_GATEWAY_RESTART = "gateway_restart"
 CAUSE_QUOTE_RIGHT_LOST = "quote_right_lost"
-CAUSE_LATE_START = "late_start"
 CAUSE_REFUSED = "refused"
-CAUSE_BACKFILL_CAPPED = "backfill_capped"
 FEED_TICKS = "ticks"
 
 

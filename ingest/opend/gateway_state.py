@@ -7,6 +7,7 @@ connection: what the next one is told is compared with what the last one was. No
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from codec.markets import HK, HK_FUTURE, SH, SZ, US
@@ -14,6 +15,12 @@ from ingest.ledger import CAUSE_GATEWAY_LOST_BACKEND, CAUSE_NOT_LOGGED_IN
 from ingest.opend.remedies import EVENTS, PROGRAM_READY, PROGRAM_STATES, STARTING, Ailment
 from ingest.opend.rights import Kind, Rights
 from protos.opend import global_state_pb2, notify_pb2
+
+_UNLISTED = Ailment("it is in a state that we don't know", "look at the OpenD's own window or log")
+_NO_BACKEND = Ailment(
+    "it has lost its link to the quote servers",
+    "it connects again by itself; if it does not, look at the network of its machine",
+)
 
 _MARKET_FIELDS = {
     HK: "marketHK",
@@ -27,14 +34,22 @@ _MARKET_FIELDS = {
 }
 """Fields of GetGlobalState by QotMarket number."""
 
-TRADING_STATES = frozenset({3, 4, 5, 8, 9, 10, 13, 15, 16, 19, 21, 23, 24, 25, 30, 32, 33, 34, 35, 36, 37})
-"""States of QotMarketState in which a market trades, or pauses within its day."""
-
 _CLOCK_BACK_S = 5
 """The gateway's clock may be set right by as much while it runs."""
 
-# NotifyType
-_GTW_EVENT, _PROGRAM_STATUS, _CONNECT_STATUS, _QOT_RIGHT, _API_LEVEL, _API_QUOTA, _USED_QUOTA = range(1, 8)
+KEPT_NS = 55_000_000_000
+"""For so long after a connection ended the gateway surely keeps its subscriptions."""
+
+
+class _Notice(enum.IntEnum):
+    """NotifyType."""
+
+    GTW_EVENT = 1
+    PROGRAM_STATUS = 2
+    CONN_STATUS = 3
+    QOT_RIGHT = 4
+    API_QUOTA = 6
+    USED_QUOTA = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +162,7 @@ class GatewayState:
     def notified(self, notice: notify_pb2.NotifyS2C) -> list[StateChange]:
         """A Notify push."""
         match notice.type:
-            case 1 if notice.HasField("event"):
+            case _Notice.GTW_EVENT if notice.HasField("event"):
                 ailment = EVENTS.get(notice.event.eventType)
                 if ailment is None:
                     return []
@@ -155,16 +170,16 @@ class GatewayState:
                 if not ailment.ends_login:
                     return [Noticed(ailment)]
                 self._event = ailment
-            case 2 if notice.HasField("programStatus"):
+            case _Notice.PROGRAM_STATUS if notice.HasField("programStatus"):
                 status = notice.programStatus.programStatus
                 self._program, self._program_text = status.type, status.strExtDesc
-            case 3 if notice.HasField("connectStatus"):
+            case _Notice.CONN_STATUS if notice.HasField("connectStatus"):
                 self._quote_login = notice.connectStatus.qotLogined
                 if self._quote_login:
                     self._event = None
-            case 4 if notice.HasField("qotRight"):
+            case _Notice.QOT_RIGHT if notice.HasField("qotRight"):
                 return self._rights_are(Rights.of(notice.qotRight))
-            case 6 | 7:
+            case _Notice.API_QUOTA | _Notice.USED_QUOTA:
                 return [QuotaMoved()]
             case _:
                 return []
@@ -220,12 +235,3 @@ class GatewayState:
         before, self.rights = self.rights.without_ticks, rights
         lost, back = rights.without_ticks - before, before - rights.without_ticks
         return [RightsChanged(lost, back)] if lost or back else []
-
-
-_UNLISTED = Ailment("it is in a state that we don't know", "look at the OpenD's own window or log")
-_NO_BACKEND = Ailment(
-    "it has lost its link to the quote servers",
-    "it connects again by itself; if it does not, look at the network of its machine",
-)
-KEPT_NS = 55_000_000_000
-"""For so long after a connection ended the gateway surely keeps its subscriptions."""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Ailment:
-    """A sentence that goes on after the gateway's name, and the remedy.
+    """One thing that an OpenD suffers from, the same whatever it says of it.
 
-    `ends_login` says that no ticks come before somebody does something.
+    Attributes
+    ----------
+    what : a sentence that goes on after the gateway's name
+    ends_login : whether no ticks come before somebody does something
+    said : the gateway's own words
     """
 
     what: str
     remedy: str
     ends_login: bool = True
+    said: str = field(default="", compare=False)
 
     def saying(self, text: str) -> Ailment:
         """With the gateway's own words."""
-        text = " ".join(text.split())
-        return replace(self, what=f"{self.what} ({text})") if text else self
+        return replace(self, said=" ".join(text.split()))
+
+    @property
+    def sentence(self) -> str:
+        """What it is, with the gateway's own words behind."""
+        return f"{self.what} ({self.said})" if self.said else self.what
 
 
 _AT_OPEND = "at the OpenD itself: its window, or its console or telnet port"
