@@ -142,6 +142,7 @@ class OpenDGateway:
         self.state = GatewayState()
         self._names = Names()
         self._confirmed_before: frozenset[Security] = frozenset()
+        self._last_polled: dict[int, int] = {}
         self._backoff = backoff or Backoff()
         self._rng = rng or random.Random()
         self._connection: OpenDConnection | None = None
@@ -358,18 +359,20 @@ class OpenDGateway:
 
     def pulled(self, security: Security, pulled: Pulled) -> None:
         symbol = symbol_name(*security)
-        if symbol in self.config.tick_polls and self._pull_falls_short(security, pulled):
-            self._log.error("more ticks lie between two polls than a pull brings: shorten poll_interval", symbol=symbol)
+        if symbol in self.config.tick_polls and pulled.rows:
+            self._polled_ticks(security, pulled)
         settle = partial(self._settle, self.ledger.take(symbol))
         self.lane.mark_pull(symbol, pulled.first_row, pulled.rows, settle)
 
-    def _pull_falls_short(self, security: Security, pulled: Pulled) -> bool:
-        """Whether a full reply does not reach back to the ticks that we have of a symbol."""
-        newest = self.lane.window.newest_sequence(self.lane.symbols.id_of(*security))
-        if newest is None or pulled.rows < PULL_TICKS:
-            return False
-        rows = slice(pulled.first_row, pulled.first_row + pulled.rows)
-        return int(self.lane.ticks.wide[SEQUENCE, rows].min()) > newest
+    def _polled_ticks(self, security: Security, pulled: Pulled) -> None:
+        """Say it when a full reply does not reach back to the ticks that we have of a symbol; the ledger does too."""
+        symbol_id = self.lane.symbols.id_of(*security)
+        sequences = self.lane.ticks.wide[SEQUENCE, pulled.first_row : pulled.first_row + pulled.rows]
+        newest = max(self.lane.window.newest_sequence(symbol_id) or 0, self._last_polled.get(symbol_id, 0))
+        if pulled.rows >= PULL_TICKS and 0 < newest < int(sequences.min()):
+            symbol = symbol_name(*security)
+            self._log.error("more ticks lie between two polls than a pull brings: shorten poll_interval", symbol=symbol)
+        self._last_polled[symbol_id] = int(sequences.max())
 
     def _settle(self, gaps: Sequence[Gap], outcome: PullOutcome) -> None:
         rows = self.ledger.settle(outcome, gaps, time.time_ns())

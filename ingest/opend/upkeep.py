@@ -143,7 +143,8 @@ class Upkeep:
                     self._resume(subscriber.confirmed, now_ns)
                 case RightsChanged():
                     subscriber.subscriptions.judged_by(self._state.rights.why_not)
-                    self._resume([each for each in subscriber.confirmed if kind_of(each) in change.back], now_ns)
+                    if change.back:
+                        self._resume([each for each in subscriber.confirmed if kind_of(each) in change.back], now_ns)
                 case QuotaMoved() if subscriber.subscriptions.lacks_quota:
                     self.ask_quota(now_ns)
                 case _:

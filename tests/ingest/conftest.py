@@ -21,6 +21,6 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Sockets are tested on both loops: daemons run on uvloop, and its transports differ from asyncio's."""
-    if item.path.stem == "test_gateway":
+    if item.path.stem in ("test_gateway", "test_gateway_conditions"):
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

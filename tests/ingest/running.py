@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from codec.opend.protocol import FRAME_BYTES_MAX
 from codec.tables import DEAD_LETTERS, GAPS
@@ -34,10 +35,13 @@ class Running:
         *,
         body_bytes_max: int = FRAME_BYTES_MAX,
         backoff: Backoff = AT_ONCE,
+        tick_polls: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.journal = journal
         self.pipeline = TickPipeline(journal.append, partition_count=PARTITIONS, windows=journal)
-        config = GatewayConfig("opend-1", "futu", "127.0.0.1", port, symbols, body_bytes_max=body_bytes_max)
+        config = GatewayConfig(
+            "opend-1", "futu", "127.0.0.1", port, symbols, body_bytes_max=body_bytes_max, tick_polls=tick_polls
+        )
         self.gateway = OpenDGateway(config, self.pipeline, CLOCK, backoff=backoff, rng=random.Random(1))
 
     async def sequences(self, count: int) -> list[int]:
@@ -68,9 +72,17 @@ async def running(
     journal: MemoryJournal | None = None,
     body_bytes_max: int = FRAME_BYTES_MAX,
     backoff: Backoff = AT_ONCE,
+    tick_polls: Mapping[str, float] = MappingProxyType({}),
 ) -> AsyncIterator[Running]:
     """Started, and stopped at the end."""
-    run = Running(port, symbols, journal or MemoryJournal(), body_bytes_max=body_bytes_max, backoff=backoff)
+    run = Running(
+        port,
+        symbols,
+        journal or MemoryJournal(),
+        body_bytes_max=body_bytes_max,
+        backoff=backoff,
+        tick_polls=tick_polls,
+    )
     await run.pipeline.start()
     await run.gateway.start()
     try:
