@@ -7,7 +7,7 @@ a pull or a poll right after a restart finds its repeats.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -27,10 +27,12 @@ from codec.columns import (
     VOLUME,
     TickBuffer,
 )
+from codec.day_counts import DayCounts
 from codec.encode_flows import flows_of_batch
 from codec.markets import parse_symbol
 from codec.records import Record
 from codec.row_diff import RowDiff
+from codec.symbols import SymbolTable
 from codec.tables import CAPITAL_FLOW, COVERAGE, GAPS, TABLE_BY_NAME, TICKS
 from codec.tables import DIRECTION as DIRECTION_KIND
 from ingest.coverage import CoverageKeeper
@@ -79,7 +81,7 @@ def replay_record(
     """Mark the rows of a journaled record as seen."""
     if record.table not in (TICKS.name, CAPITAL_FLOW.name, GAPS.name, COVERAGE.name, *diffs):
         return
-    batch = pa.ipc.open_stream(record.value).read_all().combine_chunks().to_batches()[0]
+    batch = _batch_of(record)
     if record.table in (GAPS.name, COVERAGE.name):
         coverage.journaled({record.table: rows_of_batch(TABLE_BY_NAME[record.table], batch)})
         return
@@ -95,10 +97,46 @@ def replay_record(
         lane.flow_diff.mark_journaled(flows_of_batch(batch, lane.symbols))
 
 
+def day_counts(snapshot: bytes | None, records: Iterable[Record]) -> dict[str, DayCounts]:
+    """The hop counts of each source: those of a snapshot, and of the records that were journaled after it."""
+    counts: dict[str, DayCounts] = {}
+    tables: dict[str, SymbolTable] = {}
+
+    def of(source: str) -> DayCounts:
+        tables.setdefault(source, SymbolTable(partition_count=1))
+        return counts.setdefault(source, DayCounts(tables[source]))
+
+    if snapshot is not None:
+        with np.load(io.BytesIO(snapshot), allow_pickle=False) as parts:
+            for name in parts.files:
+                kind, _, source = name.partition("/")
+                if kind == _DAYS:
+                    of(source).restore(parts[name].tobytes())
+    for record in records:
+        if record.table == TICKS.name:
+            batch = _batch_of(record)
+            counted = of(batch.column("source")[0].as_py())
+            ticks, ordinals = _ticks_of(batch, tables[batch.column("source")[0].as_py()])
+            counted.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
+    return counts
+
+
+def _batch_of(record: Record) -> pa.RecordBatch:
+    return pa.ipc.open_stream(record.value).read_all().combine_chunks().to_batches()[0]
+
+
 def _replay_ticks(batch: pa.RecordBatch, lane: Lane) -> None:
+    ticks, ordinals = _ticks_of(batch, lane.symbols)
+    lane.window.mark_journaled(ticks, ordinals)
+    lane.days.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
+    lane.journaled(ticks.narrow[SYMBOL_ID], ticks.wide[TS_EVENT_US])
+
+
+def _ticks_of(batch: pa.RecordBatch, symbols: SymbolTable) -> tuple[TickBuffer, NDArray[np.uint32]]:
+    """What the window and the counts need of journaled rows, and their (rows,) ordinals."""
     ticks = TickBuffer(batch.num_rows)
     ticks.rows = batch.num_rows
-    ticks.narrow[SYMBOL_ID] = _symbol_ids(batch, lane)
+    ticks.narrow[SYMBOL_ID] = _symbol_ids(batch, symbols)
     ticks.wide[SEQUENCE] = batch.column("sequence").to_numpy()
     ticks.wide[TS_EVENT_US] = batch.column("ts_event").view(pa.int64()).to_numpy()
     ticks.narrow[TRADE_DATE] = batch.column("trade_date").view(pa.int32()).to_numpy()
@@ -107,15 +145,12 @@ def _replay_ticks(batch: pa.RecordBatch, lane: Lane) -> None:
     ticks.real[TURNOVER] = batch.column("turnover").to_numpy()
     words, numbers = _words(batch, "direction")
     ticks.small[DIRECTION] = np.array([DIRECTION_KIND.code(word) for word in words], np.uint8)[numbers]
-    ordinals = batch.column("ordinal").to_numpy().copy()  # writable, as kernels are compiled for
-    lane.window.mark_journaled(ticks, ordinals)
-    lane.days.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
-    lane.journaled(ticks.narrow[SYMBOL_ID], ticks.wide[TS_EVENT_US])
+    return ticks, batch.column("ordinal").to_numpy().copy()  # writable, as kernels are compiled for
 
 
-def _symbol_ids(batch: pa.RecordBatch, lane: Lane) -> NDArray[np.int32]:
+def _symbol_ids(batch: pa.RecordBatch, symbols: SymbolTable) -> NDArray[np.int32]:
     names, numbers = _words(batch, "symbol")
-    ids: NDArray[np.int32] = np.array([lane.symbols.id_of(*parse_symbol(name)) for name in names], np.int32)[numbers]
+    ids: NDArray[np.int32] = np.array([symbols.id_of(*parse_symbol(name)) for name in names], np.int32)[numbers]
     return ids
 
 

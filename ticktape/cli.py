@@ -7,6 +7,7 @@ them into one clear line and an exit code.
 
 from __future__ import annotations
 
+import datetime
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,15 @@ from typing import Annotated
 import typer
 
 from codec.errors import TicktapeError
-from ticktape.options import Common, ConfigOption, LogFormatOption, QueryFormat, TimeZoneOption, common_options
+from ticktape.options import (
+    AuditFormat,
+    Common,
+    ConfigOption,
+    LogFormatOption,
+    QueryFormat,
+    TimeZoneOption,
+    common_options,
+)
 from ticktape.simulate.cli import simulate_app
 
 app = typer.Typer(
@@ -155,6 +164,34 @@ def query(
 
     zone = common.zone()
     run_query(common.settings(), sys.stdin.read() if sql == "-" else sql, output, zone)
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    date: Annotated[
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Trading day; else the newest one that has ticks."),
+    ] = None,
+    output: Annotated[AuditFormat, typer.Option("--format", "-f", help="How it is told.")] = AuditFormat.TABLE,
+    config: ConfigOption = None,
+    log_format: LogFormatOption = None,
+) -> None:
+    """Follow a day's ticks hop by hop.
+
+    Compares, for each symbol, what was received, journaled and sent to Kafka with what ClickHouse
+    holds, with Hong Kong's counters and with the loss ledger. Ends with 1 when anything is
+    unexplained, and says of each what it means and what to do. Run it where ingest runs: the
+    counts of the first hops are beside its journal. Its verdicts go to the table coverage.
+
+    \b
+    ticktape audit
+    ticktape audit --date 2026-11-20 --format json
+    """
+    common = common_options(context, config, log_format)
+    from ticktape.audit.run import run_audit
+
+    raise typer.Exit(run_audit(common.settings(), date.date() if date else None, output))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import pyarrow as pa
 import structlog
 import uvloop
 
@@ -21,6 +22,7 @@ from sinks.clickhouse import ClickHouse
 from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
 from sinks.kafka_log import KafkaRecordLog
 from sinks.relay import RELAY_READER_NAME
+from ticktape.audit.coverage import store_coverage
 from ticktape.gateways import GatewaysHop
 from ticktape.hops import Hop, JournalHop, RelayHop, WriterHop
 from ticktape.http import HttpServer
@@ -81,6 +83,7 @@ class Daemon:
             probes_listen=http.probes_listen,
             token=revealed(http.token) or "",
             query=embedded.query_async if embedded is not None else None,
+            take_coverage=self._take_coverage if embedded is not None else None,
         )
         self._exposition = Exposition(self._samples)
 
@@ -168,6 +171,10 @@ class Daemon:
             "hops": {hop.name: {"trouble": hop.trouble(), **hop.status()} for hop in self.hops},
             "gateways": self.gateways.gateways_status() if self.gateways else {},
         }
+
+    async def _take_coverage(self, stream: bytes) -> None:
+        assert self.clickhouse is not None, "asked only where there is a store"
+        await asyncio.to_thread(store_coverage, self.clickhouse, pa.py_buffer(stream))
 
     def metrics(self) -> bytes:
         return self._exposition.text()

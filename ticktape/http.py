@@ -24,6 +24,7 @@ from ticktape.settings.fields import Address
 _SHUTDOWN_TIMEOUT_S = 1.0
 """How long a request that is being answered may go on when the daemon ends."""
 _SQL_BYTES_MAX = 1 << 20
+_COVERAGE_BYTES_MAX = 64 << 20
 _TEXT_BY_FORMAT = {"CSV": "text/csv", "JSON": "application/json", "TabSeparated": "text/tab-separated-values"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,6 +53,9 @@ class Reporter(Protocol):
 Query = Callable[[str, str], Awaitable[bytes]]
 """(SQL, ClickHouse format) to the answer; raises ClickHouseError."""
 
+TakeCoverage = Callable[[bytes], Awaitable[None]]
+"""Stores an Arrow stream of rows of `coverage`; raises ValueError for what is none, and ClickHouseError."""
+
 
 class HttpServer:
     """The endpoints of one daemon.
@@ -59,8 +63,9 @@ class HttpServer:
     Parameters
     ----------
     key : of `[http]`, which messages name: `listen` or `sink_listen`
-    token : asked of whoever wants `/status` or `/query`; empty for nobody
+    token : asked of whoever wants `/status`, `/query` or `/coverage`; empty for nobody
     query : answers `POST /query`; None where the store is a server of its own
+    take_coverage : stores what `ticktape audit` sends to `POST /coverage`; None as above
     """
 
     def __init__(
@@ -72,11 +77,13 @@ class HttpServer:
         probes_listen: Address | None = None,
         token: str = "",
         query: Query | None = None,
+        take_coverage: TakeCoverage | None = None,
     ) -> None:
         self._reporter = reporter
         self._listen, self._key, self._probes_listen = listen, key, probes_listen
         self._token = token
         self._query = query
+        self._take_coverage = take_coverage
         self._runners: list[web.AppRunner] = []
         self.port = listen.port
 
@@ -127,19 +134,20 @@ class HttpServer:
         return application
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[self._guard], client_max_size=_SQL_BYTES_MAX)
+        application = web.Application(middlewares=[self._guard], client_max_size=_COVERAGE_BYTES_MAX)
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/status", self._status)
         application.router.add_post("/query", self._answer_query)
+        application.router.add_post("/coverage", self._store_coverage)
         return application
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._listen.is_loopback and not _names_loopback(request.host):
             return _text(403, "this address answers only to requests for localhost")
-        if self._token and request.path in ("/status", "/query"):
+        if self._token and request.path in ("/status", "/query", "/coverage"):
             given = request.headers.get("Authorization", "")
             if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
                 return _text(401, "needs the header Authorization: Bearer <token>", {"WWW-Authenticate": "Bearer"})
@@ -164,6 +172,8 @@ class HttpServer:
         if self._query is None:
             return _text(404, "ClickHouse is a server of its own here: ask it")
         output_format = request.query.get("format", "TabSeparatedWithNames")
+        if (request.content_length or 0) > _SQL_BYTES_MAX:
+            return _text(413, f"a question has at most {_SQL_BYTES_MAX} bytes")
         try:
             answer = await self._query(await request.text(), output_format)
         except UnicodeDecodeError:
@@ -172,6 +182,17 @@ class HttpServer:
             return _text(503 if error.retriable else 400, str(error))
         kind = next((kind for name, kind in _TEXT_BY_FORMAT.items() if output_format.startswith(name)), None)
         return web.Response(body=answer, content_type=kind or "application/octet-stream")
+
+    async def _store_coverage(self, request: web.Request) -> web.Response:
+        if self._take_coverage is None:
+            return _text(404, "ClickHouse is a server of its own here: write to it")
+        try:
+            await self._take_coverage(await request.read())
+        except ValueError as error:
+            return _text(400, str(error))
+        except ClickHouseError as error:
+            return _text(503 if error.retriable else 400, str(error))
+        return _text(200, "stored")
 
 
 def _names_loopback(host: str) -> bool:

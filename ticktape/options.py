@@ -32,6 +32,13 @@ class QueryFormat(enum.StrEnum):
     PARQUET = "parquet"
 
 
+class AuditFormat(enum.StrEnum):
+    """`ticktape audit --format`."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Configuration; else $TICKTAPE_CONFIG, else ./ticktape.toml."),

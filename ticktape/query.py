@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import urllib.error
 import urllib.request
+from types import TracebackType
+from typing import Self
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -55,16 +57,36 @@ def run_query(settings: Settings, sql: str, output: QueryFormat, zone: ZoneInfo)
 
 def ask(settings: Settings, sql: str, clickhouse_format: str) -> bytes:
     """The answer to `sql`; raises as `run_query` does."""
-    folder = settings.clickhouse.folder
-    if folder is not None and not folder.is_dir():
-        raise QueryFailed(f"nothing is stored yet: [clickhouse] url names {folder}, which does not exist")
-    store = ClickHouse(clickhouse_config(settings))
-    try:
-        return store.query(sql, clickhouse_format)
-    except ClickHouseFolderLocked as locked:
-        return _ask_daemon(settings, sql, clickhouse_format, locked)
-    finally:
-        store.close()
+    with Asker(settings) as asker:
+        return asker.ask(sql, clickhouse_format)
+
+
+class Asker:
+    """Asks any number of questions: the store itself, or from its first refusal on the daemon that holds it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises QueryFailed when there is nothing to ask yet."""
+        folder = settings.clickhouse.folder
+        if folder is not None and not folder.is_dir():
+            raise QueryFailed(f"nothing is stored yet: [clickhouse] url names {folder}, which does not exist")
+        self._settings = settings
+        self._store = ClickHouse(clickhouse_config(settings))
+        self._locked: ClickHouseFolderLocked | None = None
+
+    def ask(self, sql: str, clickhouse_format: str) -> bytes:
+        """The answer to `sql`; raises as `run_query` does."""
+        if self._locked is None:
+            try:
+                return self._store.query(sql, clickhouse_format)
+            except ClickHouseFolderLocked as locked:
+                self._locked = locked
+        return _ask_daemon(self._settings, sql, clickhouse_format, self._locked)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._store.close()
 
 
 def _ask_daemon(settings: Settings, sql: str, clickhouse_format: str, locked: ClickHouseFolderLocked) -> bytes:

@@ -1,0 +1,1 @@
+"""`ticktape audit`: whether every tick that came is where it should be, hop by hop."""
