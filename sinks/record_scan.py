@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from codec.records import Record
 from codec.tables import Table
+from sinks import topics
 from sinks.journal.observer import entries_of, journal_facts, kept_segments
 from sinks.journal_log import WRITER_READER_NAME
 from sinks.kafka import KafkaConfig, KafkaUnavailable, client_options, record_of
@@ -93,6 +94,10 @@ async def scan_kafka(
     options = client_options(config, "ticktape-audit")
     try:
         committed = await _committed(config, topic)
+        found = (await topics.describe(config)).get(topic)
+        partitions = [TopicPartition(topic, number) for number in range(found.partitions if found else 0)]
+        if not partitions:
+            return
         consumer = AIOKafkaConsumer(
             **options,
             isolation_level="read_committed",
@@ -103,7 +108,7 @@ async def scan_kafka(
         )
         await consumer.start()
         try:
-            ends = await _seek(consumer, topic, since_s, scan)
+            ends = await _seek(consumer, partitions, since_s, scan)
             begins = {partition: await consumer.position(partition) for partition in ends}
             total = sum(ends[partition] - begins[partition] for partition in ends)
             left = set(ends)
@@ -148,13 +153,11 @@ async def _committed(config: KafkaConfig, topic: str) -> dict[int, int]:
     return {partition.partition: at.offset for partition, at in offsets.items() if partition.topic == topic}
 
 
-async def _seek(consumer: AIOKafkaConsumer, topic: str, since_s: float, scan: Scan) -> dict[TopicPartition, int]:
+async def _seek(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since_s: float, scan: Scan
+) -> dict[TopicPartition, int]:
     """Go to the first records since `since_s`; where each partition ends now."""
-    await consumer.topics()  # asks for what partitions there are
-    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
     consumer.assign(partitions)
-    if not partitions:
-        return {}
     beginnings = await consumer.beginning_offsets(partitions)
     ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(since_s * 1000)))

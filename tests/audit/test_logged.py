@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -40,7 +41,8 @@ def scanned(
         for symbol, sequence, day in rows
     ]  # fmt: skip
     batch: pa.RecordBatch = batch_of_rows(TICKS, values)
-    record = make_record(ipc_stream(batch), rows=len(rows))
+    day_ns = DAY * 86_400 * 1_000_000_000
+    record = replace(make_record(ipc_stream(batch), rows=len(rows)), first_ts_ns=day_ns, last_ts_ns=day_ns)
     at = offset if journal_offset is None else journal_offset
     return ScannedRecord("t", 0, offset, "j", at, rows_total, waits, record)
 

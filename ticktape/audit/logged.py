@@ -10,12 +10,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from codec.clock import DAY_S
 from sinks.record_log import Place
 from sinks.record_scan import ScannedRecord
 from ticktape.audit.model import AbsentRow, SymbolDay
 from ticktape.audit.stored import Key, Store
 
 _ASKED_AT_ONCE_MAX = 1_000
+_EVENINGS_MAX = 10
+"""A trading day begins at most so many days before its date: New York's after a long weekend, on the evening
+before it."""
 SUSPECT_ROWS_MAX = 200_000
 """Of records that are not whole, so many rows are looked for one by one."""
 
@@ -35,7 +39,10 @@ class LoggedRows:
 
 def rows_of_day(scanned: ScannedRecord, trade_day: int) -> LoggedRows | None:
     """The rows of a record that are of `trade_day`, days from the epoch; None when there are none."""
-    batch = pa.ipc.open_stream(scanned.record.value).read_all().combine_chunks().to_batches()[0]
+    record, day_ns = scanned.record, DAY_S * 1_000_000_000
+    if record.last_ts_ns < (trade_day - _EVENINGS_MAX) * day_ns or record.first_ts_ns >= (trade_day + 2) * day_ns:
+        return None
+    batch = pa.ipc.open_stream(record.value).read_all().combine_chunks().to_batches()[0]
     days = batch.column("trade_date").view(pa.int32()).to_numpy()
     rows = np.flatnonzero(days == trade_day)
     if len(rows) == 0:

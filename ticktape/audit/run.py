@@ -147,7 +147,7 @@ def _begin_s(clock: MarketClock, trade_day: int) -> int:
     first = trade_day
     while trade_day - first < _EVENINGS_MAX and clock.trade_day(US, first * DAY_S + _LATE_EVENING_S) == trade_day:
         first -= 1
-    return first * DAY_S - DAY_S // 2
+    return (first - 1) * DAY_S - DAY_S // 2  # a simulated market may be hours ahead of the clock of our sockets
 
 
 def _end_s(trade_day: int) -> int:
