@@ -168,6 +168,7 @@ class OpenDGateway:
     def reconfigure(self, config: GatewayConfig) -> None:
         """Other symbols and polls are wanted; whatever else `config` says takes a new start."""
         self.config, self._wanted = config, _wanted(config)
+        self.lane.wanted.update(config.symbols)
         wanted = {each.security for each in self._wanted}
         self._names.forget([security for security in self._confirmed_before if security not in wanted])
         if self._connection is None:
