@@ -94,7 +94,8 @@ def up(context: typer.Context, config: ConfigOption = None, log_format: LogForma
     """Run everything on this machine.
 
     Gateways, journal, relay (with [kafka]) and writer. Makes missing tables and topics. SIGTERM or
-    Ctrl-C drains and ends within 10 s.
+    Ctrl-C drains and ends within 10 s. Changed subscriptions, in the configuration or a symbols_file,
+    take effect by themselves, or at once on SIGHUP.
 
     \b
     ticktape up
@@ -103,14 +104,15 @@ def up(context: typer.Context, config: ConfigOption = None, log_format: LogForma
     common = common_options(context, config, log_format, is_daemon=True)
     from ticktape.daemon import Role, run_daemon
 
-    run_daemon(common.settings(), Role.UP)
+    run_daemon(common.source(), Role.UP)
 
 
 @app.command()
 def ingest(context: typer.Context, config: ConfigOption = None, log_format: LogFormatOption = None) -> None:
     """Run the gateways, the journal and the relay.
 
-    Without [kafka] there is no relay: `ticktape sink` then reads the journal.
+    Without [kafka] there is no relay: `ticktape sink` then reads the journal. Subscriptions follow
+    their files as with `up`.
 
     \b
     ticktape ingest -c /etc/ticktape/ticktape.toml
@@ -118,7 +120,7 @@ def ingest(context: typer.Context, config: ConfigOption = None, log_format: LogF
     common = common_options(context, config, log_format, is_daemon=True)
     from ticktape.daemon import Role, run_daemon
 
-    run_daemon(common.settings(), Role.INGEST)
+    run_daemon(common.source(), Role.INGEST)
 
 
 @app.command()
@@ -133,7 +135,7 @@ def sink(context: typer.Context, config: ConfigOption = None, log_format: LogFor
     common = common_options(context, config, log_format, is_daemon=True)
     from ticktape.daemon import Role, run_daemon
 
-    run_daemon(common.settings(), Role.SINK)
+    run_daemon(common.source(), Role.SINK)
 
 
 @app.command()

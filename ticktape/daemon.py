@@ -27,6 +27,7 @@ from ticktape.gateways import GatewaysHop
 from ticktape.hops import Hop, JournalHop, RelayHop, WriterHop
 from ticktape.http import HttpServer
 from ticktape.metrics import Exposition, Sample
+from ticktape.reload import Reloader, SettingsSource
 from ticktape.settings import Settings
 from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores, unserved
 from ticktape.window_store import WINDOWS_READER_NAME
@@ -58,13 +59,18 @@ class Daemon:
     hops : in the order in which they start; they stop in reverse, so that each can pass on what it holds
     """
 
-    def __init__(self, settings: Settings, role: Role) -> None:
-        """Raises TicktapeError for what can be seen to be wrong before anything starts."""
+    def __init__(self, settings: Settings, role: Role, source: SettingsSource | None = None) -> None:
+        """With `source` the subscriptions follow its files.
+
+        Raises TicktapeError for what can be seen to be wrong before anything starts.
+        """
         refuse_unsupported_stores(settings)
         if role is not Role.SINK:
             refuse_unsupported_gateways(settings)
         self._settings = settings
         self._role = role
+        self._source = source
+        self._reloading: asyncio.Task[None] | None = None
         self._started_at = datetime.now(UTC)
         self._stopping = False
         self.hops: list[Hop] = []
@@ -116,13 +122,21 @@ class Daemon:
         log.info("starting", role=self._role.value, version=version("ticktape"), http=self.http.url)
         for sentence in unserved(self._settings) if self.gateways else ():
             log.warning(sentence)
+        reloader = None
+        if self._source is not None and self.gateways is not None:
+            reloader = Reloader(self._source, self._settings, self.gateways.reconfigure)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
         for hop in self.hops:
             await hop.start()
+        if reloader is not None:
+            self._reloading = asyncio.create_task(reloader.run(), name="reload")
         log.info("started", role=self._role.value)
 
     async def wait(self) -> None:
         """Return never; raises what makes it useless to go on."""
-        watched = [asyncio.ensure_future(hop.wait()) for hop in self.hops]
+        watched: list[asyncio.Future[None]] = [asyncio.ensure_future(hop.wait()) for hop in self.hops]
+        if self._reloading is not None:
+            watched.append(self._reloading)
         try:
             await asyncio.gather(*watched)
         finally:
@@ -132,6 +146,8 @@ class Daemon:
     async def stop(self) -> None:
         """Drain the hops within `DRAIN_S_MAX`, from the gateways to the store, then stop listening."""
         self._stopping = True
+        if self._reloading is not None:
+            self._reloading.cancel()
         deadline_s = time.monotonic() + DRAIN_S_MAX
         for hop in reversed(self.hops):
             try:
@@ -184,16 +200,17 @@ class Daemon:
             yield from hop.samples()
 
 
-def run_daemon(settings: Settings, role: Role) -> None:
-    """Run until SIGTERM or SIGINT. Raises TicktapeError for what makes it useless to go on."""
+def run_daemon(source: SettingsSource, role: Role) -> None:
+    """Run what the files say until SIGTERM or SIGINT. Raises TicktapeError for what makes it useless to go on."""
+    settings = source.load()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run_until_signalled(settings, role))
+        runner.run(_run_until_signalled(settings, role, source))
 
 
-async def _run_until_signalled(settings: Settings, role: Role) -> None:
+async def _run_until_signalled(settings: Settings, role: Role, source: SettingsSource) -> None:
     stopping = asyncio.Event()
     with stop_signals(stopping, exit_s_max=EXIT_S_MAX):
-        await Daemon(settings, role).run(stopping)
+        await Daemon(settings, role, source).run(stopping)
 
 
 @contextlib.contextmanager

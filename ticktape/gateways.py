@@ -71,7 +71,8 @@ class GatewaysHop:
         self._settings = settings
         configs = {config.name: config for config in gateway_configs(settings, self._journal.journal.worker)}
         for gateway in self._gateways:
-            gateway.reconfigure(configs[gateway.config.name])
+            if (config := configs[gateway.config.name]) != gateway.config:
+                gateway.reconfigure(config)
 
     def trouble(self) -> str | None:
         if self._pipeline is None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 if TYPE_CHECKING:
+    from ticktape.reload import SettingsSource
     from ticktape.settings import Settings
 
 
@@ -59,11 +60,16 @@ class Common:
     log_format: LogFormat | None = None
     time_zone: str | None = None
 
+    def source(self) -> SettingsSource:
+        """Where the configuration is. Raises BadSettings."""
+        from ticktape.reload import SettingsSource
+        from ticktape.settings import find_config
+
+        return SettingsSource(find_config(self.config, os.environ), os.environ)
+
     def settings(self) -> Settings:
         """Read the configuration. Raises BadSettings."""
-        from ticktape.settings import find_config, load_settings
-
-        return load_settings(find_config(self.config, os.environ), os.environ)
+        return self.source().load()
 
     def zone(self) -> ZoneInfo:
         """The zone in which times are shown."""
