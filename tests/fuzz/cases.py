@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
 from tests.fuzz.guarded import GuardedMemory, Placing
-from tests.fuzz.mutations import INPUT_BYTES_MAX, mutated, pad_pattern, shortened
+from tests.fuzz.messages import shortened
+from tests.fuzz.mutations import INPUT_BYTES_MAX, mutated, pad_pattern
 from tests.fuzz.target import Target
 
 _MUTANTS, CUTS_MAX = 24, 400

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from codec.wire import GROUPS_MAX
 from tests.codec import wire
+from tests.fuzz.messages import rearranged
 
 INPUT_BYTES_MAX = 1 << 20
 
@@ -25,6 +26,8 @@ _OVERLONG = (b"\x80" * 9 + b"\x00", b"\x80" * 10 + b"\x00", b"\xff" * 9 + b"\x7f
 
 def mutated(chance: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
     """`data` with one to four changes; `others` is what pieces are borrowed from."""
+    if chance.randrange(5) == 0:
+        return rearranged(chance, data)[:INPUT_BYTES_MAX]
     out = bytearray(data)
     for _ in range(chance.choice((1, 1, 1, 2, 2, 4))):
         chance.choice(_CHANGES)(chance, out, others)
@@ -121,55 +124,6 @@ _CHANGES = (
     *(_flip_bit, _flip_bit, _flip_bit, _set_byte, _set_byte, _put_in, _take_out, _cut_off, _repeat, _borrow, _borrow),
     *(_set_number, _set_length, _set_length, _set_length, _set_varint, _set_double),
 )
-
-
-def shortened(body: bytes, place: int, levels: int) -> bytes:
-    """body[:place] with the lengths of the `levels` outermost messages around `place` right again.
-
-    A message inside them still says that it goes on, and so it does, in the bytes that were cut off.
-    """
-    out = bytearray(body[:place])
-    begin, stop = 0, len(body)
-    for _ in range(levels):
-        found = _field_around(body, begin, stop, place)
-        if found is None:
-            break
-        length_at, begin, stop = found
-        out[length_at:begin] = wire.varint(place - begin, begin - length_at)
-    return bytes(out)
-
-
-def _field_around(body: bytes, at: int, stop: int, place: int) -> tuple[int, int, int] | None:
-    """Of the length-delimited field around `place`: where its length is, where it begins, where it stops."""
-    while at < stop:
-        key, at = _varint_at(body, at, stop)
-        match key & 7:
-            case wire.VARINT:
-                _, at = _varint_at(body, at, stop)
-            case wire.FIXED64:
-                at += 8
-            case wire.FIXED32:
-                at += 4
-            case wire.LENGTH_DELIMITED:
-                length_at = at
-                length, at = _varint_at(body, at, stop)
-                if at <= place < at + length <= stop:
-                    return length_at, at, at + length
-                at += length
-            case _:
-                return None
-    return None
-
-
-def _varint_at(body: bytes, at: int, stop: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < stop:
-        byte = body[at]
-        value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            break
-    return value, at
 
 
 def hostile_protobuf(chance: random.Random, head: bytes, path: Sequence[int]) -> bytes:

@@ -19,11 +19,12 @@ import pytest
 
 from codec.bits import JIT_DISABLED, PAD_BYTES
 from codec.columns import TickBuffer
+from protos.opend.ticker_pb2 import UpdateTickerResponse
 from tests.codec import wire
 from tests.fuzz import broken
 from tests.fuzz.cases import Case, Mismatch, Runner, case_of
 from tests.fuzz.guarded import GuardedMemory, GuardedPages, Placing
-from tests.fuzz.mutations import shortened
+from tests.fuzz.messages import rearranged, shortened
 from tests.fuzz.opend import TickTimes
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
@@ -199,3 +200,16 @@ def test_lengths_of_outer_messages_are_right_again_where_a_body_is_cut() -> None
     assert shortened(body, place, 2) == wire.number(1, 0) + wire.piece(4, wire.piece(2, cut), 2)
     still_long = wire.tag(2, wire.LENGTH_DELIMITED) + wire.varint(len(inner)) + cut
     assert shortened(body, place, 1) == wire.number(1, 0) + wire.piece(4, still_long, 2)
+
+
+def test_a_rearranged_message_is_still_one() -> None:
+    message = UpdateTickerResponse(retType=0)
+    message.s2c.security.code = "00700"
+    for sequence in range(3):
+        message.s2c.tickerList.add(sequence=sequence, time="soon")
+    body = message.SerializePartialToString()
+    chance = random.Random(5)
+    others = {rearranged(chance, body) for _ in range(300)}
+    counts = {len(UpdateTickerResponse.FromString(other).s2c.tickerList) for other in others}
+    assert counts >= {2, 3, 4, 6, 73}
+    assert rearranged(chance, b"\xff no message") == b"\xff no message"
