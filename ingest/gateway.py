@@ -20,49 +20,31 @@ from codec.opend.notes import TIME_DISAGREEMENTS, UNLISTED_MARKETS, UNLISTED_NUM
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
 from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
 from codec.opend.static_info import symbol_row
-from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, DEAD_LETTERS, GAPS, PERIOD, SYMBOLS
+from codec.tables import DEAD_LETTERS, GAPS, SYMBOLS
 from ingest.backoff import Backoff
 from ingest.conditions import Conditions
 from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, Gap, LossLedger, PullOutcome
+from ingest.market_hours import MarketHours
 from ingest.opend.connection import OpenDConnection
 from ingest.opend.events import DeadLetter, Failed, Notified, Polled, Pulled, Ready
+from ingest.opend.gateway_polls import GatewayPolls
 from ingest.opend.gateway_state import GatewayState, StateChange
 from ingest.opend.names import Names
-from ingest.opend.poller import Poller, PollTarget, limiters
+from ingest.opend.poll_plan import FEED_OF_CALL, PollConfig
+from ingest.opend.poller import QUOTAS, PollTarget
 from ingest.opend.requests import PULL_TICKS, Security, Wanted
 from ingest.opend.session import PAYLOAD_BYTES_MAX
 from ingest.opend.subscriber import Subscriber
 from ingest.opend.subscriptions import Subscriptions
 from ingest.opend.tick_polls import TickPolls
 from ingest.pipeline import TickPipeline
+from ingest.quota_keeper import QuotaKeeper
 from protos.opend import static_info_pb2
 
 log = structlog.get_logger(__name__)
 
-CALL_OF_FEED = {
-    CAPITAL_FLOW.name: ProtoId.GET_CAPITAL_FLOW,
-    CAPITAL_DISTRIBUTION.name: ProtoId.GET_CAPITAL_DISTRIBUTION,
-    ARK_DYNAMIC.name: ProtoId.GET_ARK_STOCK_DYNAMIC,
-}
-"""The polled feeds; each is named after its table."""
-FEED_OF_CALL = {call: feed for feed, call in CALL_OF_FEED.items()}
-
 _STEADY_S = 30.0
 """A connection that lasted this long starts the backoff anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class PollConfig:
-    """A feed that is asked for: `capital_flow`, `capital_distribution` or `ark_dynamic`.
-
-    `periods` are words of `codec.tables.PERIOD`, for capital_flow. A symbol is asked every
-    `interval_s`, or less often when the quotas say so.
-    """
-
-    feed: str
-    symbols: tuple[str, ...]
-    interval_s: float
-    periods: tuple[str, ...] = ("intraday",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +78,7 @@ class GatewayStats:
     """Counters of one gateway; read by the exporter."""
 
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (call, outcome): outcome is ok, refused or timeout."""
+    """By (call, outcome): outcome is ok, refused, too_frequent or timeout."""
     dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By (feed, reason)."""
     unknown_messages: Counter[int] = field(default_factory=Counter)
@@ -106,7 +88,13 @@ class GatewayStats:
 
 
 class OpenDGateway:
-    """Keeps one connection to an OpenD, with its subscriptions; reconnects for ever."""
+    """Keeps one connection to an OpenD, with its subscriptions; reconnects for ever.
+
+    Parameters
+    ----------
+    quotas : request quotas of all logins, shared with the other gateways; None: its own, which nobody remembers
+    hours : regular hours by market number, outside of which polls pause; None: around the clock
+    """
 
     def __init__(
         self,
@@ -114,6 +102,8 @@ class OpenDGateway:
         pipeline: TickPipeline,
         clock: MarketClock,
         *,
+        quotas: QuotaKeeper | None = None,
+        hours: Mapping[int, MarketHours] | None = None,
         backoff: Backoff | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -137,7 +127,6 @@ class OpenDGateway:
             gateway=config.name,
             gateway_id=self._gateway_id,
         )
-        self._limiters = limiters(config.quota_share)
         self._wanted = _wanted(config)
         self.state = GatewayState()
         self._names = Names()
@@ -150,6 +139,18 @@ class OpenDGateway:
         self._task: asyncio.Task[None] | None = None
         self._log = log.bind(gateway=config.name)
         self._conditions = Conditions(self.state, self._log, self._open_gap)
+        quotas = quotas or QuotaKeeper(QUOTAS, None)
+        quotas.granted.append(self._quotas_granted)
+        self._polls = GatewayPolls(
+            config.polls,
+            config.quota_share,
+            quotas,
+            hours,
+            market_state=lambda market: self.state.market_states.get(market) if self.state.known else None,
+            latest_us=lambda security: int(self.lane.latest_ts_us[self.lane.symbols.id_of(*security)]),
+            rng=self._rng,
+            log=self._log,
+        )
 
     @property
     def ready(self) -> bool:
@@ -171,6 +172,7 @@ class OpenDGateway:
         self.lane.wanted.update(config.symbols)
         wanted = {each.security for each in self._wanted}
         self._names.forget([security for security in self._confirmed_before if security not in wanted])
+        self._polls.want(config.polls)
         if self._connection is None:
             return
         now_ns = time.monotonic_ns()
@@ -179,13 +181,11 @@ class OpenDGateway:
         self._names.forget(removed)
         for security in removed:
             self.pull_given_up(security)
-        self._connection.poller.want(_targets(config), now_ns)
         self._connection.wanted_changed(self._tick_polls(now_ns))
 
     def quota_used(self) -> dict[str, float]:
         """How much of each polled call's quota the last window used, 1.0 for all of it."""
-        now_ns = time.monotonic_ns()
-        return {_call(proto_id): limiter.used_ratio(now_ns) for proto_id, limiter in self._limiters.items()}
+        return self._polls.quota_used()
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
@@ -217,7 +217,8 @@ class OpenDGateway:
             "subscribed": len(subscriber.confirmed) if subscriber else 0,
             "filled": len(subscriber.filled) if subscriber else 0,
             "refused": {symbol_name(*s): text for s, text in subscriber.refused.items()} if subscriber else {},
-            "polled": len(_targets(self.config)) + len(self.config.tick_polls),
+            "polled": len(self._polls) + len(self.config.tick_polls),
+            **self._polls.status(),
             "unknown_messages": {str(proto_id): count for proto_id, count in self.stats.unknown_messages.items()},
             "times_disagreeing": int(self._decoder.counters[TIME_DISAGREEMENTS]),
             "numbers_unlisted": int(self._decoder.counters[UNLISTED_NUMBERS]),
@@ -263,7 +264,7 @@ class OpenDGateway:
                 self._pipeline,
                 self,
                 self._subscriber(now_ns),
-                Poller(_targets(self.config), self._limiters, now_ns),
+                self._polls.poller,
                 tick_polls=self._tick_polls(now_ns),
                 state=self.state,
                 names=self._names,
@@ -274,6 +275,8 @@ class OpenDGateway:
                 reason = await connection.run(self.config.host, self.config.port)
             except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a host that can have no address
                 reason = f"cannot connect to {self.config.host}:{self.config.port}: {error or 'timed out'}"
+            finally:
+                self._polls.disconnected()
             if connection.ready_at_s is not None:
                 self._lost(reason, connection)
                 if time.monotonic() - connection.ready_at_s >= _STEADY_S:
@@ -305,10 +308,16 @@ class OpenDGateway:
         )
         self._pipeline.append_rows(GAPS.name, rows)
 
+    def _quotas_granted(self) -> None:
+        self._polls.poller.granted()
+        if self._connection is not None:
+            self._connection.go_on_polling()
+
     # What the connection tells.
 
     def session_ready(self, ready: Ready) -> None:
         self.stats.connects += 1
+        self._polls.connected(ready.login_user_id)
         self._log.info(
             "connected", connection=ready.connection_id, server=ready.server_version, symbols=len(self._wanted)
         )
@@ -343,6 +352,9 @@ class OpenDGateway:
         if rows:
             self._log.error("ticks lost: the gateway does not answer pulls of the symbol", symbol=symbol)
         self._pipeline.append_rows(GAPS.name, rows)
+
+    def asked_polls(self) -> None:
+        self._polls.asked()
 
     def answered(self, proto_id: int) -> None:
         self.stats.requests[_call(proto_id), "ok"] += 1
@@ -403,28 +415,29 @@ class OpenDGateway:
                 answer = self._replies.ark(polled.received, polled.frame, asked, polled.recv_ns)
         match answer:
             case GatewayError():
-                self.request_failed(
-                    Failed(
-                        polled.frame.serial,
-                        target.proto_id,
-                        answer.ret_type,
-                        answer.error_code,
-                        f"{symbol_name(*target.security)}: {answer.text}",
-                        timed_out=False,
-                    )
-                )
+                self._poll_failed(target, answer, polled.frame.serial)
                 return
             case FlowLines():
                 for refused in answer.refused:
                     self._refused_row(feed, refused, polled)
+                self._polls.lines(target, answer, self.lane.flows)
                 self._pipeline.gathered(self.lane)
             case OneRow():
+                self._polls.row(target, answer)
                 self._pipeline.append_rows(feed, [answer.row])
             case Refused():
+                self._polls.nothing(target)
                 self._refused_row(feed, answer, polled)
             case NeedsRoom():
-                pass  # the buffer is full of lines that wait: the next poll brings the whole day again
+                self._polls.nothing(target)  # the buffer is full of lines that wait: the next poll brings them all
         self.answered(target.proto_id)
+
+    def _poll_failed(self, target: PollTarget, error: GatewayError, serial: int) -> None:
+        if self._polls.refused(target, error):
+            self.stats.requests[_call(target.proto_id), "too_frequent"] += 1
+            return
+        text = f"{symbol_name(*target.security)}: {error.text}"
+        self.request_failed(Failed(serial, target.proto_id, error.ret_type, error.error_code, text, timed_out=False))
 
     def _refused_row(self, feed: str, refused: Refused, polled: Polled) -> None:
         self._dead_letter(feed, refused.reason, refused.detail, polled.received[: refused.span.size_bytes].tobytes())
@@ -479,19 +492,6 @@ def _wanted(config: GatewayConfig) -> tuple[Wanted, ...]:
         session = config.us_sessions.get(symbol, SessionChoice.ALL) if security[0] == US else None
         wanted.append(Wanted(security, session, push=symbol not in config.tick_polls))
     return tuple(wanted)
-
-
-def _targets(config: GatewayConfig) -> dict[PollTarget, float]:
-    """What to poll, with the interval of each in seconds; asked for twice, the shorter one."""
-    intervals_s: dict[PollTarget, float] = {}
-    for poll in config.polls:
-        proto_id = CALL_OF_FEED[poll.feed]
-        periods = [PERIOD.code(word) for word in poll.periods] if proto_id is ProtoId.GET_CAPITAL_FLOW else [0]
-        for symbol in poll.symbols:
-            for period in periods:
-                target = PollTarget(proto_id, parse_symbol(symbol), period)
-                intervals_s[target] = min(poll.interval_s, intervals_s.get(target, poll.interval_s))
-    return intervals_s
 
 
 def _call(proto_id: int) -> str:

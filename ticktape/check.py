@@ -24,7 +24,7 @@ from sinks.journal.guards import FolderLock, refuse_network_file_system
 from ticktape.exits import Exit, exit_of
 from ticktape.settings import OpenDSettings, Settings
 from ticktape.settings.fields import Address
-from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores, unserved
+from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores
 from ticktape.settings.units import format_bytes
 from ticktape.status import NoDaemon, fetch_status
 from ticktape.wiring import clickhouse_config, kafka_config
@@ -81,8 +81,6 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
         except TicktapeError as error:
             for line in str(error).splitlines():
                 yield Finding("configuration", line, failed=Exit.FAILED)
-    for sentence in unserved(settings):
-        yield Finding("configuration", sentence)
 
 
 async def _gateway(settings: Settings, gateway: OpenDSettings) -> Finding:

@@ -29,7 +29,7 @@ from ticktape.http import HttpServer
 from ticktape.metrics import Exposition, Sample
 from ticktape.reload import Reloader, SettingsSource
 from ticktape.settings import Settings
-from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores, unserved
+from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores
 from ticktape.window_store import WINDOWS_READER_NAME
 from ticktape.wiring import clickhouse_config, kafka_config, revealed
 
@@ -120,8 +120,6 @@ class Daemon:
         """Listen, then start each hop. Raises TicktapeError; `stop` is called in any case."""
         await self.http.start()
         log.info("starting", role=self._role.value, version=version("ticktape"), http=self.http.url)
-        for sentence in unserved(self._settings) if self.gateways else ():
-            log.warning(sentence)
         reloader = None
         if self._source is not None and self.gateways is not None:
             reloader = Reloader(self._source, self._settings, self.gateways.reconfigure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,19 +11,28 @@ from typing import Any
 import structlog
 
 from codec.clock import MarketClock
+from codec.markets import MARKET_PREFIXES, parse_symbol
 from codec.opend.protocol import SessionChoice
 from codec.tables import TICKS
 from codec.warm import warm
-from ingest.gateway import CALL_OF_FEED, GatewayConfig, OpenDGateway, PollConfig
+from ingest.gateway import GatewayConfig, OpenDGateway
+from ingest.market_hours import MarketHours
+from ingest.opend.poll_plan import CALL_OF_FEED, PollConfig
+from ingest.opend.poller import QUOTAS
 from ingest.pipeline import TickPipeline
+from ingest.quota_keeper import QuotaKeeper
 from sinks.threads import Threads
 from ticktape.hops import JournalHop, quantiles
 from ticktape.metrics import Metrics, Sample
+from ticktape.quota_store import JournalQuotaStore
 from ticktape.settings import OpenDSettings, Settings
+from ticktape.settings.model import ScheduleSettings
 from ticktape.window_store import JournalWindowStore
 from ticktape.wiring import partition_count
 
 log = structlog.get_logger(__name__)
+
+_CALENDAR_ENDS_SOON = datetime.timedelta(days=14)
 
 
 class GatewaysHop:
@@ -35,11 +45,12 @@ class GatewaysHop:
         self._journal = journal
         self._pipeline: TickPipeline | None = None
         self._gateways: list[OpenDGateway] = []
+        self._quotas: QuotaKeeper | None = None
         self._preparing = Threads(1, "prepare")  # may be left behind when the process ends first
 
     async def start(self) -> None:
         journal = self._journal.journal
-        clock = await self._preparing.run(_prepare)
+        clock, hours = await self._preparing.run(_prepare, self._settings.schedule)
         pipeline = TickPipeline(
             journal.append,
             partition_count=partition_count(self._settings),
@@ -49,7 +60,10 @@ class GatewaysHop:
         configs = gateway_configs(self._settings, journal.worker)
         if not configs:
             log.warning("no gateway is for this worker: it waits, and receives nothing", worker=journal.worker)
-        self._gateways = [OpenDGateway(config, pipeline, clock) for config in configs]
+        self._quotas = quotas = QuotaKeeper(QUOTAS, JournalQuotaStore(journal))
+        await quotas.start()
+        self._gateways = [OpenDGateway(config, pipeline, clock, quotas=quotas, hours=hours) for config in configs]
+        _warn_of_old_calendars(configs, hours)
         await pipeline.start()
         self._pipeline = pipeline
         for gateway in self._gateways:
@@ -58,6 +72,8 @@ class GatewaysHop:
     async def stop(self, drain_s: float) -> None:
         for gateway in self._gateways:
             await gateway.stop()
+        if self._quotas is not None:
+            await self._quotas.stop()
         if self._pipeline is not None:
             await self._pipeline.stop(drain_s)
 
@@ -177,9 +193,26 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
     )
 
 
-def _prepare() -> MarketClock:
-    """What takes seconds and must not hold up the loop: compiling kernels, reading the calendar."""
-    from ingest.calendar import us_days  # pandas: a second that commands without gateways need not spend
+def _prepare(schedule: ScheduleSettings) -> tuple[MarketClock, dict[int, MarketHours] | None]:
+    """What takes seconds and must not hold up the loop: compiling kernels, reading the calendars."""
+    from ingest.calendar import market_hours, us_days  # pandas: seconds that commands without gateways need not spend
 
     warm(["opend"])
-    return MarketClock(us_days())
+    hours = None
+    if schedule.calendar == "auto":
+        today = datetime.datetime.now(datetime.UTC).date()
+        hours = market_hours(today, closed=schedule.closed, open_=schedule.open)
+    return MarketClock(us_days()), hours
+
+
+def _warn_of_old_calendars(configs: list[GatewayConfig], hours: dict[int, MarketHours] | None) -> None:
+    """Say where polls will soon go, or go already, by weekdays only."""
+    polled = {parse_symbol(symbol)[0] for config in configs for poll in config.polls for symbol in poll.symbols}
+    soon = datetime.datetime.now(datetime.UTC).date() + _CALENDAR_ENDS_SOON
+    for market, each in (hours or {}).items():
+        if market in polled and each.known_until < soon:
+            log.warning(
+                "the exchange calendar ends: from then on every weekday counts as open; update exchange_calendars",
+                market=MARKET_PREFIXES[market],
+                ends=str(each.known_until),
+            )

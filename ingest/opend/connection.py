@@ -50,6 +50,7 @@ class ConnectionWatcher(Protocol):
     def pull_given_up(self, security: Security) -> None: ...
     def request_failed(self, failed: Failed) -> None: ...
     def answered(self, proto_id: int) -> None: ...
+    def asked_polls(self) -> None: ...
     def pulled(self, security: Security, pulled: Pulled) -> None: ...
     def polled(self, target: PollTarget, polled: Polled) -> None: ...
     def dead_letter(self, letter: DeadLetter) -> None: ...
@@ -193,7 +194,7 @@ class OpenDConnection:
                 if (security := self.subscriber.pulled(event.serial)) is not None:
                     watcher.pulled(security, event)
             case Polled():
-                if (target := self.poller.ended(event.frame.serial)) is not None:
+                if (target := self.poller.replied(event.frame.serial, time.monotonic_ns())) is not None:
                     watcher.polled(target, event)
             case Failed():
                 watcher.request_failed(event)
@@ -219,7 +220,7 @@ class OpenDConnection:
         self._changed(self._upkeep.replied(event.serial, event.reply, now_ns))
 
     def _failed(self, event: Failed, now_ns: int) -> None:
-        self.poller.ended(event.serial)
+        self.poller.failed(event.serial, time.monotonic_ns(), timed_out=event.timed_out)
         self._upkeep.failed(event.serial, now_ns)
         self._names.failed(event.serial, now_ns, says_nothing=event.timed_out or self.subscriber.held)
         given_up = self.subscriber.failed(event.serial, event.text, now_ns, timed_out=event.timed_out)
@@ -262,9 +263,13 @@ class OpenDConnection:
             return
         if subscriber.subscriptions.settled and (naming := self._names.next_request(now_ns)) is not None:
             self._names.sent(session.request(naming.proto_id, naming.message, now_ns))
-        while (target := self.poller.next_target(time.monotonic_ns())) is not None:
+        asked_polls = False
+        while (target := self.poller.next_target(time.monotonic_ns(), time.time())) is not None:
             now_ns = time.monotonic_ns()
             self.poller.sent(target, session.request(target.proto_id, target.message(), now_ns), now_ns)
+            asked_polls = True
+        if asked_polls:
+            self._watcher.asked_polls()
 
     def _deadlines_ns(self) -> list[int | None]:
         """When something becomes sendable by time alone."""
@@ -275,6 +280,11 @@ class OpenDConnection:
             if subscriber.subscriptions.settled:
                 deadlines_ns.append(self._names.deadline_ns())
         return deadlines_ns
+
+    def go_on_polling(self) -> None:
+        """There may be more to ask than when it was last looked."""
+        if self.ready:
+            self._after()
 
     def _on_time(self) -> None:
         assert self._session is not None

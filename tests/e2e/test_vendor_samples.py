@@ -27,6 +27,9 @@ url = "chdb://{folder}/clickhouse"
 [http]
 listen = "127.0.0.1:{http_port}"
 
+[schedule]
+calendar = "off"  # the samples come one by one, whatever the hour
+
 [[gateway]]
 name = "opend-1"
 kind = "opend"

@@ -45,11 +45,3 @@ def refuse_unsupported_stores(settings: Settings) -> None:
         problems.append(f"[clickhouse] cluster {_NOT_YET}: leave it out")
     if problems:
         raise BadSettings(problems)
-
-
-def unserved(settings: Settings) -> list[str]:
-    """What is accepted and has no effect, a sentence each, for the log of whoever runs the gateways."""
-    sentences = []
-    if settings.schedule.model_fields_set:
-        sentences.append("[schedule]: this version polls around the clock, so it has no effect yet")
-    return sentences

@@ -1,0 +1,335 @@
+"""When to ask for what must be asked for: spread evenly, and fairly where the quota does not allow all.
+
+Each target has its own place in its interval, so that equal intervals spread evenly and come back
+into place after any delay. Polls pause while the target's market is closed. Each target is owed a poll
+at the start and one after each close; some are asked for at those times only. No socket, no clock.
+
+Rule 1: what is owed goes before what is merely due, oldest first.
+Rule 2: where more is due than the quota allows, requests go out evenly spaced, and targets that
+changed or traded since they were last asked go first, oldest first, but for every `IDLE_TURN`-th request,
+which goes to the others. So of n targets of a call none waits longer than IDLE_TURN * n requests take
+beyond what is owed; one that keeps changing waits for at most IDLE_TURN / (IDLE_TURN - 1) * n.
+Rule 3: a request costs O(log n), a tick nothing: whether targets traded is looked at now and then.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ingest.market_hours import Part
+from ingest.market_watch import MarketWatch
+from ingest.rate_limiter import Quota
+
+IDLE_TURN = 4
+LOOK_FOR_TRADES_NS = 10_000_000_000
+_REFUSALS_DOUBLED_MAX = 6
+"""A target that is refused again and again is asked ever more rarely, down to 1 in 64."""
+_FAR_S = 3600.0
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, without their whole parts, divide an interval evenly however many there are."""
+
+Target = TypeVar("Target", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How often a target should be asked.
+
+    Attributes
+    ----------
+    call : whose quota it takes
+    only_at_close : ask at the start and after each close, and not every `interval_s`
+    """
+
+    call: int
+    market: int
+    interval_s: float
+    only_at_close: bool = False
+
+
+@dataclass(slots=True)
+class _Entry(Generic[Target]):
+    target: Target
+    wish: Wish
+    number: int
+    due_ns: int
+    moves: int = 0
+    """Queue items made under an earlier number of moves are void."""
+    owed: bool = False
+    active: bool = True
+    asked: bool = False
+    refusals: int = 0
+    traded: int = 0
+
+    @property
+    def interval_ns(self) -> int:
+        return int(self.wish.interval_s * 1e9)
+
+    def place_ns(self, after_ns: int) -> int:
+        """Its first place in its interval behind `after_ns`."""
+        offset_ns = int(self.interval_ns * (self.number * _GOLDEN % 1.0))
+        return after_ns - (after_ns - offset_ns) % self.interval_ns + self.interval_ns
+
+
+_Item = tuple[int, int, int, _Entry[Target]]
+"""(due, number, moves, entry)."""
+_Queue = deque[_Item[Target]] | list[_Item[Target]]
+
+
+@dataclass(slots=True)
+class _Queues(Generic[Target]):
+    """What waits in one market for one call."""
+
+    owed: deque[_Item[Target]] = field(default_factory=deque)
+    active: list[_Item[Target]] = field(default_factory=list)
+    idle: list[_Item[Target]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Call(Generic[Target]):
+    requests: int
+    spacing_ns: int
+    markets: dict[int, _Queues[Target]] = field(default_factory=dict)
+    owed: int = 0
+    paced_ns: int = 0
+    """When the next request may go out, where they go out evenly spaced."""
+    active_turns: int = 0
+    """Requests for active targets since one for an idle one, while one waited."""
+    chosen: tuple[_Item[Target], _Queue[Target]] | None = None
+    """What `next` gave, and the queue that it heads."""
+    crowded: bool = False
+    """Whether open markets want more than the quota allows."""
+
+
+class PollSchedule(Generic[Target]):
+    """All polls of one gateway.
+
+    Parameters
+    ----------
+    quotas : of each call, by its number
+    watches : each market's; one that is not named is always open
+    traded : a number that changes when the target's symbol trades
+    """
+
+    def __init__(
+        self,
+        quotas: Mapping[int, Quota],
+        watches: Mapping[int, MarketWatch],
+        traded: Callable[[Target], int],
+    ) -> None:
+        self._watches = watches
+        self._traded = traded
+        self._entries: dict[Target, _Entry[Target]] = {}
+        self._calls: dict[int, _Call[Target]] = {
+            call: _Call(quota.requests, int(quota.spacing_s * 1e9)) for call, quota in quotas.items()
+        }
+        self._parts: dict[int, Part] = {}
+        self._numbers = itertools.count()
+        self._look_ns = 0
+        self._trades_ns = 0
+
+    @property
+    def parts(self) -> Mapping[int, Part]:
+        """Of the day of each market that has targets, as last looked at."""
+        return self._parts
+
+    def want(self, wishes: Mapping[Target, Wish], now_ns: int) -> None:
+        """Ask for these and no others; those that are new are owed a poll."""
+        for target in [target for target, entry in self._entries.items() if wishes.get(target) != entry.wish]:
+            self._forget(self._entries.pop(target))
+        for target, wish in wishes.items():
+            if target not in self._entries:
+                entry = self._entries[target] = _Entry(target, wish, next(self._numbers), now_ns)
+                self._parts.setdefault(wish.market, Part.CLOSED)
+                self._owe(entry, now_ns)
+        self._look_ns = now_ns  # what is crowded may have changed
+        self._measure()
+
+    def look(self, now_ns: int, unix_s: float) -> None:
+        """See which markets trade; cheap when called again soon."""
+        if now_ns < self._look_ns:
+            return
+        seen = {market: self._watches[market].look(unix_s) for market in self._parts if market in self._watches}
+        self._look_ns = now_ns + int(min((each.look_at_s - unix_s for each in seen.values()), default=_FAR_S) * 1e9)
+        for market, before in self._parts.items():
+            part = seen[market].part if market in seen else Part.OPEN
+            if part is not before:
+                self._parts[market] = part
+                self._measure()
+                if part is Part.OPEN:
+                    self._open(market, now_ns)
+        for market in (market for market, each in seen.items() if each.final):
+            for entry in self._entries.values():
+                if entry.wish.market == market:
+                    self._owe(entry, now_ns)
+        if now_ns >= self._trades_ns:
+            self._trades_ns = now_ns + LOOK_FOR_TRADES_NS
+            self._promote()
+
+    def next(self, call: int, now_ns: int) -> Target | None:
+        """What to ask of this call now, if anything."""
+        state = self._calls[call]
+        if now_ns < state.paced_ns:
+            return None
+        state.chosen = self._choose(state, now_ns)
+        return state.chosen[0][3].target if state.chosen is not None else None
+
+    def next_ns(self, call: int) -> int | None:
+        """When `next` may have something, if nothing else happens; in the past when at once."""
+        state = self._calls[call]
+        dues_ns = [queue[0][0] for queues in state.markets.values() if (queue := _owed(queues))]
+        for market, queues in state.markets.items():
+            if self._parts[market] is Part.OPEN:
+                dues_ns += [heap[0][0] for heap in (_top(queues.active), _top(queues.idle)) if heap]
+        return max(min(dues_ns), state.paced_ns) if dues_ns else None
+
+    def look_ns(self) -> int:
+        """When to `look` at the latest."""
+        return self._look_ns
+
+    def asked(self, target: Target, now_ns: int) -> None:
+        """What `next` gave last was asked; tell `ended` or `lost`."""
+        entry = self._entries[target]
+        state = self._calls[entry.wish.call]
+        assert state.chosen is not None, "nothing was next"
+        assert state.chosen[0][3] is entry, "not what was next"
+        queue, state.chosen = state.chosen[1], None
+        if isinstance(queue, deque):
+            queue.popleft()
+            state.owed -= 1
+        else:
+            heapq.heappop(queue)
+            idle_waits = any(_top(queues.idle) for queues in self._open_queues(state))
+            state.active_turns = state.active_turns + 1 if entry.active and idle_waits else 0
+        entry.owed, entry.asked, entry.traded = False, True, self._traded(target)
+        if state.crowded or state.owed > state.requests:
+            state.paced_ns = max(state.paced_ns, now_ns - state.spacing_ns) + state.spacing_ns
+
+    def ended(self, target: Target, now_ns: int, *, changed: bool = False, refused: bool = False) -> None:
+        """The request was answered, with something new or not, or was refused, or its answer is late."""
+        if (entry := self._entries.get(target)) is None or not entry.asked:
+            return
+        entry.asked = False
+        entry.refusals = min(entry.refusals + 1, _REFUSALS_DOUBLED_MAX) if refused else 0
+        entry.active = changed or self._traded(target) != entry.traded
+        if entry.owed:
+            self._owe(entry, now_ns)
+        elif not entry.wish.only_at_close:
+            self._push(entry, entry.place_ns(now_ns + ((1 << entry.refusals) - 1) * entry.interval_ns))
+
+    def lost(self, target: Target, now_ns: int) -> None:
+        """The request got no answer and never will: the target is owed one."""
+        if (entry := self._entries.get(target)) is not None and entry.asked:
+            entry.asked = False
+            self._owe(entry, now_ns)
+
+    def _owe(self, entry: _Entry[Target], now_ns: int) -> None:
+        """Ask it at the next opportunity; again, if it is being asked."""
+        if not entry.asked and not entry.owed:
+            state = self._calls[entry.wish.call]
+            entry.moves += 1
+            entry.due_ns = now_ns
+            self._queues(entry).owed.append((now_ns, entry.number, entry.moves, entry))
+            state.owed += 1
+        entry.owed = True
+
+    def _push(self, entry: _Entry[Target], due_ns: int) -> None:
+        entry.due_ns = due_ns
+        entry.moves += 1
+        queues = self._queues(entry)
+        heapq.heappush(queues.active if entry.active else queues.idle, (due_ns, entry.number, entry.moves, entry))
+
+    def _forget(self, entry: _Entry[Target]) -> None:
+        entry.moves += 1
+        if entry.owed and not entry.asked:
+            self._calls[entry.wish.call].owed -= 1
+        entry.asked = False
+
+    def _queues(self, entry: _Entry[Target]) -> _Queues[Target]:
+        return self._calls[entry.wish.call].markets.setdefault(entry.wish.market, _Queues())
+
+    def _open_queues(self, state: _Call[Target]) -> Iterator[_Queues[Target]]:
+        return (queues for market, queues in state.markets.items() if self._parts[market] is Part.OPEN)
+
+    def _choose(self, state: _Call[Target], now_ns: int) -> tuple[_Item[Target], _Queue[Target]] | None:
+        """The item to ask now and the queue that it heads (rules 1 and 2)."""
+        if owed := [queue for queues in state.markets.values() if (queue := _owed(queues))]:
+            oldest = min(owed, key=_head)
+            return oldest[0], oldest
+        active, idle = (
+            min((heap for heap in heaps if heap and heap[0][0] <= now_ns), key=_head, default=None)
+            for heaps in (
+                [_top(queues.active) for queues in self._open_queues(state)],
+                [_top(queues.idle) for queues in self._open_queues(state)],
+            )
+        )
+        chosen = idle if active is None or (idle and state.active_turns >= IDLE_TURN - 1) else active
+        return (chosen[0], chosen) if chosen else None
+
+    def _measure(self) -> None:
+        """Find out where open markets want more than the quota allows."""
+        wanted: defaultdict[int, float] = defaultdict(float)
+        for entry in self._entries.values():
+            if not entry.wish.only_at_close and self._parts[entry.wish.market] is Part.OPEN:
+                wanted[entry.wish.call] += 1 / entry.wish.interval_s
+        for call, state in self._calls.items():
+            state.crowded = wanted[call] * state.spacing_ns > 1e9
+
+    def _open(self, market: int, now_ns: int) -> None:
+        """Trading begins: what became due while it was closed spreads over the interval from here."""
+        for call, state in self._calls.items():
+            if state.crowded or market not in state.markets:
+                continue  # evenly spaced anyhow, oldest first
+            for entry in self._entries.values():
+                waits = not (entry.owed or entry.asked or entry.wish.only_at_close)
+                if waits and (entry.wish.call, entry.wish.market) == (call, market) and entry.due_ns < now_ns:
+                    self._push(entry, entry.place_ns(now_ns))
+
+    def _promote(self) -> None:
+        """Idle targets whose symbols have traded since they were asked go among the active ones."""
+        for state in self._calls.values():
+            for queues in self._open_queues(state) if state.crowded else ():
+                for _, _, moves, entry in tuple(queues.idle):
+                    if moves == entry.moves and self._traded(entry.target) != entry.traded:
+                        entry.active = True
+                        self._push(entry, entry.due_ns)
+
+
+def _head(queue: _Queue[Target]) -> tuple[int, int]:
+    return queue[0][:2]
+
+
+def _top(heap: list[_Item[Target]]) -> list[_Item[Target]]:
+    """The heap with no void item at its head."""
+    while heap and heap[0][2] != heap[0][3].moves:
+        heapq.heappop(heap)
+    return heap
+
+
+def _owed(queues: _Queues[Target]) -> deque[_Item[Target]]:
+    """The same of what is owed."""
+    owed = queues.owed
+    while owed and owed[0][2] != owed[0][3].moves:
+        owed.popleft()
+    return owed
+
+
+def possible_period_s(intervals_s: Iterable[float], quota: Quota) -> float:
+    """How often the most frequent of targets with these intervals can be asked within `quota`.
+
+    Those with longer intervals than that keep theirs; all others share what is left of the quota evenly.
+    """
+    ascending = sorted(intervals_s)
+    shortest_s = ascending[0] if ascending else 0.0
+    per_s = quota.requests / quota.window_s
+    while ascending:
+        period_s = len(ascending) / per_s
+        if ascending[-1] <= period_s:
+            return max(period_s, shortest_s)
+        per_s -= 1 / ascending.pop()
+    return shortest_s
