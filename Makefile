@@ -40,6 +40,9 @@ bench: $(DEV)           ## ratios against peers, written to benchmarks/results/l
 fuzz: $(DEV)            ## hostile bytes against every kernel that reads the wire; for MINUTES=10, with SEED=0
 	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0)
 
+day: $(DEV)             ## a simulated trading day with faults, then an exact comparison; options via DAY="--seed 7"
+	@$(BIN)/python -m tests.day $(DAY)
+
 protos: $(DEV)          ## generate the protobuf code again
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*/*.proto
 

@@ -81,3 +81,20 @@ def test_a_cut_leaves_a_frame_unfinished(sizes: list[int], seed: int) -> None:
     assert 0 < cut < edges[-1]
     assert cut not in edges
     assert min(len(frame) for frame in frames) > HEADER_BYTES
+
+
+def test_a_planned_fault_strikes_once_at_its_time_whatever_else_is_on() -> None:
+    faults = Faults.parse("", seed=1, plan="20:bad-sha1, 1.5:mid-frame-close,20:bad-sha1")
+    assert [fault for _, fault in faults.planned] == [MID_FRAME_CLOSE, BAD_SHA1, BAD_SHA1]
+    struck = []
+    for now_s in (0.0, 1.0, 2.0, 19.9, 20.0, 20.1, 20.2):
+        faults.arm(now_s)
+        struck.append([fault for fault in (MID_FRAME_CLOSE, BAD_SHA1) if faults.strikes(fault, 0.1)])
+    assert struck == [[], [], [MID_FRAME_CLOSE], [], [BAD_SHA1], [BAD_SHA1], []]
+    assert faults.struck == {MID_FRAME_CLOSE: 1, BAD_SHA1: 2}
+
+
+@pytest.mark.parametrize("plan", ["bad-sha1", "soon:bad-sha1", "1:duplicate", "1:nothing"])
+def test_a_senseless_plan_is_refused(plan: str) -> None:
+    with pytest.raises(BadFault):
+        Faults.parse("", seed=1, plan=plan)

@@ -122,6 +122,27 @@ def test_hong_kong_counts_on_and_the_us_within_the_second(market: Market) -> Non
             assert low == expected
 
 
+def test_hong_kongs_counter_skips_on_request_and_nothing_else_changes() -> None:
+    plain, skipping = (
+        Market(list_symbols(4), seed=7, start_us=START_US, rate=1200, uncounted=share, keeps_sequences=True)
+        for share in (0.0, 0.1)
+    )
+    for market in (plain, skipping):
+        run(market, 2)
+    symbols, sequences = skipping.store.sequences()
+    assert len(symbols) == skipping.store.total == plain.store.total
+    for index, listing in enumerate(skipping.listings):
+        counters, ours = ((of.store.sequences()[1][of.store.sequences()[0] == index] & 0xFFFFFFFF)
+                          for of in (plain, skipping))  # fmt: skip
+        if listing.market == HK:
+            assert set(np.diff(counters).tolist()) == {1}
+            assert 0.05 < np.mean(np.diff(ours) > 1) < 0.2
+        else:
+            assert counters.tolist() == ours.tolist()
+        assert kept(plain.store, index, "price_milli") == kept(skipping.store, index, "price_milli")
+    assert sequences.dtype == np.int64
+
+
 def test_the_day_counter_of_hong_kong_starts_again(market: Market) -> None:
     run(market, 0.5)
     market.step(0.01, 24 * 3600.0, held(market))  # to the end of the morning, and on from phase to phase

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,9 +39,16 @@ def opend(
     faults: Annotated[
         str,
         typer.Option(
-            metavar="A,B", help="duplicate, split, mid-frame-close, bad-sha1, cached-repush; each may have =strength."
+            metavar="A,B",
+            help="duplicate, split, mid-frame-close, bad-sha1, cached-repush, uncounted; each may have =strength.",
         ),
     ] = "",
+    faults_at: Annotated[
+        str, typer.Option(metavar="S:A,S:B", help="Single faults, each so many real seconds after the start.")
+    ] = "",
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every (symbol, sequence) there at the end, as Parquet.")
+    ] = None,
     ticks_max: Annotated[int | None, typer.Option(min=0, help="Make no more than these, go on serving.")] = None,
     ticks_per_push_max: Annotated[int, typer.Option(min=1, max=1000, help="Ticks in one push frame.")] = 50,
     quota: Annotated[int, typer.Option(min=1, help="Subscription units of the login.")] = 2000,
@@ -72,7 +80,8 @@ def opend(
             ticks_max=ticks_max,
             ticks_per_push_max=ticks_per_push_max,
             quota=quota,
-            faults=Faults.parse(faults, seed),
+            faults=Faults.parse(faults, seed, faults_at),
+            truth=truth,
         )
         serve(options)
     except TicktapeError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,12 +20,13 @@ from codec.opend.protocol import BODY_BYTES_AT, HEADER_BYTES, SHA1_AT
 from ticktape.simulate.opend_frames import Frames
 from ticktape.simulate.tick_store import Spans
 
-DUPLICATE, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH = (
+DUPLICATE, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH, UNCOUNTED = (
     "duplicate",
     "split",
     "mid-frame-close",
     "bad-sha1",
     "cached-repush",
+    "uncounted",
 )
 FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
     {
@@ -33,9 +35,14 @@ FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
         MID_FRAME_CLOSE: (0.2, "connections closed in the middle of a frame, a second"),
         BAD_SHA1: (1.0, "push frames with a wrong SHA-1, a second"),
         CACHED_REPUSH: (1.0, "symbols whose cached ticks are pushed again, a second"),
+        UNCOUNTED: (0.01, "share of Hong Kong's ticks before which the counter skips one"),
     }
 )
 """Default strength and its meaning."""
+
+_SHARES = frozenset({DUPLICATE, SPLIT, UNCOUNTED})
+PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES)
+"""What strikes at an instant, and so can be planned by `--faults-at`."""
 
 REPEAT_STEPS_MAX = 40
 """A repeat comes at most this many steps after its original."""
@@ -53,15 +60,24 @@ class BadFault(TicktapeError):
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Which faults are on, how strong, and their random generators."""
+    """Which faults are on, how strong, and their random generators.
+
+    Attributes
+    ----------
+    planned : (real seconds from the market's start, fault) of single strikes, ascending
+    struck : how often each came
+    """
 
     strength: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    planned: deque[tuple[float, str]] = field(default_factory=deque)
+    struck: Counter[str] = field(default_factory=Counter)
+    _armed: Counter[str] = field(default_factory=Counter, repr=False)
     _randoms: dict[str, random.Random] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def parse(cls, text: str, seed: int) -> Faults:
-        """Read `name[=strength],…`; empty for none. Raises BadFault."""
+    def parse(cls, text: str, seed: int, plan: str = "") -> Faults:
+        """Read `name[=strength],…` and the plan `SECONDS:name,…`; empty for none. Raises BadFault."""
         strength = {}
         for item in filter(None, (part.strip() for part in text.split(","))):
             name, _, value = item.partition("=")
@@ -71,9 +87,9 @@ class Faults:
                 strength[name] = float(value) if value else FAULTS[name][0]
             except ValueError:
                 raise BadFault(f"{item!r}: after = comes a number, {FAULTS[name][1]}") from None
-            if not (0 < strength[name] < math.inf) or (name in (DUPLICATE, SPLIT) and strength[name] > 1):
+            if not (0 < strength[name] < math.inf) or (name in _SHARES and strength[name] > 1):
                 raise BadFault(f"{item!r} is out of range: {FAULTS[name][1]}")
-        return cls(strength, seed)
+        return cls(strength, seed, _planned(plan))
 
     def __contains__(self, name: str) -> bool:
         return name in self.strength
@@ -82,9 +98,32 @@ class Faults:
         """The generator of one fault, always the same object."""
         return self._randoms.setdefault(name, random.Random(f"{self.seed}/{name}"))
 
+    def arm(self, now_s: float) -> None:
+        """Let what is planned until `now_s` strike at its next occasion."""
+        while self.planned and self.planned[0][0] <= now_s:
+            self._armed[self.planned.popleft()[1]] += 1
+
     def strikes(self, name: str, elapsed_s: float) -> bool:
-        """Whether a fault that comes so many times a second comes within this step."""
-        return name in self and self.random(name).random() < -math.expm1(-self.strength[name] * elapsed_s)
+        """Whether a fault that comes so many times a second comes within this step, or was planned for it."""
+        if self._armed[name]:
+            self._armed[name] -= 1
+        elif name not in self or self.random(name).random() >= -math.expm1(-self.strength[name] * elapsed_s):
+            return False
+        self.struck[name] += 1
+        return True
+
+
+def _planned(text: str) -> deque[tuple[float, str]]:
+    planned = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        when, _, name = item.partition(":")
+        try:
+            planned.append((float(when), name))
+        except ValueError:
+            raise BadFault(f"{item!r}: write SECONDS:fault, as in 12.5:bad-sha1") from None
+        if name not in PLANNABLE:
+            raise BadFault(f"{name!r} cannot be planned; there are: {', '.join(PLANNABLE)}")
+    return deque(sorted(planned))
 
 
 class Repeats:

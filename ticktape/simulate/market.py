@@ -42,6 +42,7 @@ class Market:
     start_us : where the clock starts, unix microseconds
     rate : ticks a real second; 0 for as many as a step holds (see `Activity`)
     ticks_max : generate no more than this many ticks in all
+    uncounted, keeps_sequences : as in `TickStore`
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class Market:
         rate: float = 0,
         speed: float = 1.0,
         ticks_max: int | None = None,
+        uncounted: float = 0.0,
+        keeps_sequences: bool = False,
     ) -> None:
         self.listings = tuple(listings)
         self.index = {(listing.market, listing.code): i for i, listing in enumerate(listings)}
-        self.store = TickStore(self.listings, seed)
+        self.store = TickStore(self.listings, seed, uncounted=uncounted, keeps_sequences=keeps_sequences)
         self.now_us = start_us
         self._speed = speed
         self._ticks_max = ticks_max

@@ -13,16 +13,19 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
 import uvloop
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from codec.errors import TicktapeError
 from codec.markets import HK, MARKET_TIMES
-from ticktape.simulate.faults import BAD_SHA1, CACHED_REPUSH, DUPLICATE, Faults, Repeats, spoil_sha1
+from ticktape.simulate.faults import BAD_SHA1, CACHED_REPUSH, DUPLICATE, UNCOUNTED, Faults, Repeats, spoil_sha1
 from ticktape.simulate.market import Market
 from ticktape.simulate.opend_calls import FIRST_PUSH_TICKS_MAX, Calls
 from ticktape.simulate.opend_connection import Connection
@@ -55,6 +58,7 @@ class Options:
     ticks_per_push_max: int = 50
     quota: int = 2000
     faults: Faults = field(default_factory=Faults)
+    truth: Path | None = None
 
 
 def serve(options: Options) -> None:
@@ -67,11 +71,22 @@ def serve(options: Options) -> None:
     """
 
     async def run() -> None:
-        truth = await OpenDServer(options).run()
+        server = OpenDServer(options)
+        truth = await server.run()
+        if options.truth is not None:
+            write_truth(options.truth, server.market)
         print(json.dumps(truth), flush=True)  # noqa: T201 - promised to whoever started us
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
+
+
+def write_truth(path: Path, market: Market) -> None:
+    """Every (symbol, sequence) that the market made, as a Parquet file."""
+    symbols, sequences = market.store.sequences()
+    names = pa.array([listing.symbol for listing in market.listings])
+    table = pa.table({"symbol": pa.DictionaryArray.from_arrays(symbols, names), "sequence": sequences})
+    parquet.write_table(table, path)
 
 
 class OpenDServer:
@@ -87,6 +102,8 @@ class OpenDServer:
             rate=options.rate,
             speed=options.speed,
             ticks_max=options.ticks_max,
+            uncounted=options.faults.strength.get(UNCOUNTED, 0.0),
+            keeps_sequences=options.truth is not None,
         )
         self._encoder = Encoder(self.market.listings, self.market.store.rings, options.ticks_per_push_max)
         self.calls = Calls(self.market, self._encoder, options.seed, options.quota)
@@ -123,7 +140,7 @@ class OpenDServer:
         self._stopping.set()
 
     def truth(self) -> dict[str, Any]:
-        """What was generated: unique ticks by symbol, rows of the polled tables, repeats, requests."""
+        """What was generated: unique ticks by symbol, rows of the polled tables, repeats; requests, faults."""
         store = self.market.store
         symbols = {
             self.market.listings[index].symbol: {
@@ -140,7 +157,12 @@ class OpenDServer:
                 "rows": sum(rows.values()),
                 "symbols": {symbol: {"rows": count} for symbol, count in rows.items()},
             }
-        return {"tables": tables, "repeats": self._repeated, "requests": dict(self.calls.requests)}
+        return {
+            "tables": tables,
+            "repeats": self._repeated,
+            "requests": dict(self.calls.requests),
+            "faults": dict(self._faults.struck),
+        }
 
     async def _listen(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -181,6 +203,7 @@ class OpenDServer:
         while not self._stopping.is_set():
             now_s = loop.time()
             self.calls.book.expire(now_s)
+            self._faults.arm(now_s - start_s)
             generated = 0
             if not any(connection.is_congested for connection in self._connections):
                 behind_s = now_s - start_s - (self.market.now_us - start_us) / (self._options.speed * 1e6)

@@ -55,6 +55,7 @@ class SymbolState(NamedTuple):
     bid_milli : int64, best bid
     ticks : int64, ticks generated so far: the number of the next one
     day_first : int64, value of `ticks` when the market's day began
+    skipped : int64, steps that the day's counter took without a tick
     second, second_index : int64, unix second of the last tick, and its index within that second
     """
 
@@ -66,6 +67,7 @@ class SymbolState(NamedTuple):
     bid_milli: NDArray[np.int64]
     ticks: NDArray[np.int64]
     day_first: NDArray[np.int64]
+    skipped: NDArray[np.int64]
     second: NDArray[np.int64]
     second_index: NDArray[np.int64]
 
@@ -134,6 +136,7 @@ def trade(
     stop_us: int,
     state: SymbolState,
     rings: Rings,
+    uncounted_of_65536: int,
 ) -> None:
     """Generate `counts[i]` ticks of `symbols[i]`, spread over start_us <= time < stop_us.
 
@@ -143,6 +146,7 @@ def trade(
     counts : (n,) int64, 0 <= count <= STEP_TICKS_MAX
     start_us, stop_us : unix microseconds, start_us < stop_us; not before any earlier step's stop_us
     state, rings : changed in place
+    uncounted_of_65536 : of so many ticks of a market that counts, these are preceded by a skipped counter
     """
     span_us = stop_us - start_us
     for i in range(len(symbols)):
@@ -163,7 +167,11 @@ def trade(
                 state.second_index[symbol] += 1
             else:
                 state.second[symbol], state.second_index[symbol] = second, 0
-            counter = state.second_index[symbol] if is_us else number - state.day_first[symbol] + 1
+            if uncounted_of_65536 > 0 and not is_us:
+                draw = _bits(_random_word(~state.seed[symbol], number), 0, 16)
+                state.skipped[symbol] += draw < uncounted_of_65536
+            counted = number - state.day_first[symbol] + 1 + state.skipped[symbol]
+            counter = state.second_index[symbol] if is_us else counted
             rings.sequence[symbol, slot] = (second << 32) | counter
 
             bid = state.bid_milli[symbol]

@@ -54,9 +54,18 @@ class TickStore:
     ----------
     total : ticks generated
     checksum : (n_symbols,) uint64, over all ticks generated (ticktape/simulate/checksum.py)
+
+    Parameters
+    ----------
+    uncounted : share of the ticks of a market that counts before which its counter skips one
+    keeps_sequences : whether `sequences` can tell of all ticks, at 12 bytes a tick
     """
 
-    def __init__(self, listings: Sequence[Listing], seed: int) -> None:
+    def __init__(
+        self, listings: Sequence[Listing], seed: int, *, uncounted: float = 0.0, keeps_sequences: bool = False
+    ) -> None:
+        self._uncounted_of_65536 = round(uncounted * 65536)
+        self._kept: list[tuple[NDArray[np.int32], NDArray[np.int64]]] | None = [] if keeps_sequences else None
         size = len(listings)
         base_milli = np.array([listing.base_milli for listing in listings], np.int64)
         self.state = SymbolState(
@@ -68,6 +77,7 @@ class TickStore:
             bid_milli=base_milli.copy(),
             ticks=np.zeros(size, np.int64),
             day_first=np.zeros(size, np.int64),
+            skipped=np.zeros(size, np.int64),
             second=np.full(size, -1, np.int64),
             second_index=np.zeros(size, np.int64),
         )
@@ -92,13 +102,22 @@ class TickStore:
         assert len(counts) == 0 or int(counts.max()) <= STEP_TICKS_MAX
         spans = Spans(symbols, self.state.ticks[symbols], counts)
         if len(spans):
-            trade(symbols, counts, start_us, stop_us, self.state, self.rings)
+            trade(symbols, counts, start_us, stop_us, self.state, self.rings, self._uncounted_of_65536)
             self._account(spans)
         return spans
 
     def start_day(self, symbols: NDArray[np.int64]) -> None:
         """Begin the day's counter of these symbols at 1 again."""
         self.state.day_first[symbols] = self.state.ticks[symbols]
+        self.state.skipped[symbols] = 0
+
+    def sequences(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The symbol's index and the sequence of every tick generated, (total,) each, in order."""
+        assert self._kept is not None, "they were not to be kept"
+        if not self._kept:
+            return np.empty(0, np.int32), np.empty(0, np.int64)
+        symbols, sequences = zip(*self._kept, strict=True)
+        return np.concatenate(symbols), np.concatenate(sequences)
 
     def last(self, symbols: NDArray[np.int64], ticks_max: int) -> Spans:
         """Up to `ticks_max` newest ticks of each symbol, of those that have any."""
@@ -127,3 +146,5 @@ class TickStore:
         self.checksum[spans.symbol] += np.add.reduceat(mixed, starts)
         self.last_sequence[spans.symbol] = sequence[starts + spans.count - 1]
         self.total += len(row)
+        if self._kept is not None:
+            self._kept.append((row.astype(np.int32), sequence))
