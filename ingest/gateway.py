@@ -26,6 +26,7 @@ from ingest.conditions import Conditions
 from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, Gap, LossLedger, PullOutcome
 from ingest.market_hours import MarketHours
 from ingest.opend.connection import OpenDConnection
+from ingest.opend.encryption import PLAIN, WireMode
 from ingest.opend.events import DeadLetter, Failed, Notified, Polled, Pulled, Ready
 from ingest.opend.gateway_polls import GatewayPolls
 from ingest.opend.gateway_state import GatewayState, StateChange
@@ -70,6 +71,7 @@ class GatewayConfig:
     tick_polls: Mapping[str, float] = field(default_factory=dict)
     quota_share: float = 1.0
     quota_reserve: int = 0
+    wire: WireMode = PLAIN
     body_bytes_max: int = FRAME_BYTES_MAX
 
 
@@ -268,6 +270,7 @@ class OpenDGateway:
                 tick_polls=self._tick_polls(now_ns),
                 state=self.state,
                 names=self._names,
+                wire=self.config.wire,
                 body_bytes_max=self.config.body_bytes_max,
             )
             self._connection = connection

@@ -22,7 +22,8 @@ from sinks.clickhouse_errors import ClickHouseError, ClickHouseFolderLocked, Cli
 from sinks.journal import JournalLocked, JournalOnNetworkFileSystem
 from sinks.journal.guards import FolderLock, refuse_network_file_system
 from ticktape.exits import Exit, exit_of
-from ticktape.settings import OpenDSettings, Settings
+from ticktape.keys import wire_mode
+from ticktape.settings import BadSettings, OpenDSettings, Settings
 from ticktape.settings.fields import Address
 from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores
 from ticktape.settings.units import format_bytes
@@ -88,7 +89,9 @@ async def _gateway(settings: Settings, gateway: OpenDSettings) -> Finding:
     port = gateway.port
     assert port is not None, "a tcp:// URL names its port"
     try:
-        report = await probe_gateway(gateway.host, port, _PROBE_TIMEOUT_S)
+        report = await probe_gateway(gateway.host, port, _PROBE_TIMEOUT_S, wire=wire_mode(gateway))
+    except BadSettings as error:
+        return Finding(what, str(error), failed=Exit.FAILED)
     except GatewayUnreachable as error:
         remedy = f"start OpenD, or correct url of [[gateway]] {gateway.name}"
         return Finding(what, str(error), remedy, Exit.FAILED)

@@ -23,6 +23,7 @@ from ingest.pipeline import TickPipeline
 from ingest.quota_keeper import QuotaKeeper
 from sinks.threads import Threads
 from ticktape.hops import JournalHop, quantiles
+from ticktape.keys import wire_mode
 from ticktape.metrics import Metrics, Sample
 from ticktape.quota_store import JournalQuotaStore
 from ticktape.settings import OpenDSettings, Settings
@@ -36,11 +37,14 @@ _CALENDAR_ENDS_SOON = datetime.timedelta(days=14)
 
 
 class GatewaysHop:
-    """Every gateway of this worker."""
+    """Every gateway of this worker. Raises BadSettings where the key of one cannot be used."""
 
     name = "gateways"
 
     def __init__(self, settings: Settings, journal: JournalHop) -> None:
+        for gateway in settings.gateway:
+            if isinstance(gateway, OpenDSettings) and gateway.worker is None:  # others may be another worker's
+                wire_mode(gateway)
         self._settings = settings
         self._journal = journal
         self._pipeline: TickPipeline | None = None
@@ -146,7 +150,13 @@ class GatewaysHop:
 
 
 def gateway_configs(settings: Settings, worker: str) -> list[GatewayConfig]:
-    """The gateways that the worker of this name takes, each with all its symbols, in file order."""
+    """The gateways that the worker of this name takes, each with all its symbols, in file order.
+
+    Raises
+    ------
+    BadSettings
+        The key of one of them cannot be used.
+    """
     return [
         _gateway_config(settings, gateway)
         for gateway in settings.gateway
@@ -179,6 +189,7 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
     port = gateway.port
     assert port is not None, "a tcp:// URL names its port"
     return GatewayConfig(
+        wire=wire_mode(gateway),
         name=gateway.name,
         source=gateway.source,
         host=gateway.host,

@@ -48,6 +48,9 @@ kind = "opend"
 source = "futu"                   # or "moomoo": whose login the OpenD holds
 url = "tcp://127.0.0.1:11111"     # as in OpenD's own settings (api_port)
 # worker = "w-0"                  # only the worker of this name takes it; else any that reads this file
+# rsa_key_file = "opend.pem"      # turns encryption on: OpenD's rsa_private_key, 1024 bit, made by
+#                                 # openssl genrsa -traditional -out opend.pem 1024
+# body_format = "protobuf"        # or "json": bodies that a person can read on the wire, and slower
 # frame_bytes_max = "16MiB"
 
 [[subscription]]

@@ -40,6 +40,13 @@ class AuditFormat(enum.StrEnum):
     JSON = "json"
 
 
+class Aes(enum.StrEnum):
+    """`ticktape simulate opend --aes`."""
+
+    CBC = "cbc"
+    ECB = "ecb"
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Configuration; else $TICKTAPE_CONFIG, else ./ticktape.toml."),

@@ -83,13 +83,16 @@ class Decoded:
     """What one call read.
 
     `consumed` is the position of the next byte to read; `needs_room` says that whole frames are
-    left because the tick buffer or the notes were full: empty the buffer and call again.
+    left because the tick buffer or the notes were full: empty the buffer and call again. With
+    `json_ticks` they are left because the last note is a ControlFrame of ticks in JSON, which come
+    first (codec/opend/json_ticks.py).
     """
 
     consumed: int
     notes: list[Note]
     needs_room: bool
     broken: StreamBroken | None
+    json_ticks: bool = False
 
 
 class OpenDDecoder:
@@ -110,7 +113,7 @@ class OpenDDecoder:
     ) -> None:
         self.symbols = symbols
         self.counters: NDArray[np.int64] = np.zeros(n.COUNTERS, np.int64)
-        self._body_bytes_max = body_bytes_max
+        self.body_bytes_max = body_bytes_max
         self._checks_sha1 = checks_sha1
         self._gateway_id = gateway_id
         self._notes = new_notes()
@@ -132,7 +135,7 @@ class OpenDDecoder:
             source,
             start,
             stop,
-            self._body_bytes_max,
+            self.body_bytes_max,
             self._checks_sha1,
             recv_ns,
             self._gateway_id,
@@ -153,6 +156,7 @@ class OpenDDecoder:
             notes=[_note(row) for row in self._notes[:count].tolist()] if count else [],
             needs_room=status in (n.ROWS_FULL, n.NOTES_FULL),
             broken=self._broken(status, source, consumed),
+            json_ticks=status == n.JSON_TICKS,
         )
 
     def _broken(self, status: int, source: NDArray[np.uint8], at: int) -> StreamBroken | None:
@@ -161,7 +165,7 @@ class OpenDDecoder:
         if status == n.FRAME_TOO_LARGE:
             size = int.from_bytes(source[at + 12 : at + 16].tobytes(), "little")
             return StreamBroken(
-                at, "frame_too_large", f"a frame announces a body of {size} B; the limit is {self._body_bytes_max} B"
+                at, "frame_too_large", f"a frame announces a body of {size} B; the limit is {self.body_bytes_max} B"
             )
         return None
 

@@ -1,4 +1,4 @@
-"""OpenD's JSON bodies (fmtType 1): each becomes the protobuf body that says the same.
+"""OpenD's JSON bodies (fmtType 1): each that comes becomes the protobuf body that says the same.
 
 So there is one set of rules: the kernels and generated classes that judge protobuf judge JSON too,
 with the same reasons. The mapping is protobuf's own (docs/protocols/opend.md 4, JSON bodies): names
@@ -24,16 +24,14 @@ from typing import Any
 import numpy as np
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from codec.bits import PAD_BYTES
-from codec.columns import TickBuffer
 from codec.errors import TicktapeError
-from codec.opend.decoder import ControlFrame, Decoded, Note, OpenDDecoder, PulledTicks, Refused
-from codec.opend.protocol import HEADER_BYTES, ProtoId, pack_frame
+from codec.opend.decoder import Refused
 from codec.wire import FIXED64, LENGTH_DELIMITED, VARINT
-from protos.opend import ticker_pb2
 
 JSON_BODY_BYTES_MAX = 4 << 20
 """1000 ticks need 300 kB. Text grows up to thirtyfold as Python objects, so frames may be longer
@@ -47,10 +45,6 @@ _EXACT_MAX = 1 << 53
 """A larger integer that came as a double is not what the sender meant to say."""
 
 _DOUBLE = struct.Struct("<d")
-_TICK_MESSAGES: dict[int, type[Message]] = {
-    ProtoId.GET_TICKER: ticker_pb2.GetTickerResponse,
-    ProtoId.UPDATE_TICKER: ticker_pb2.UpdateTickerResponse,
-}
 
 
 class UndecodableJson(TicktapeError):
@@ -87,7 +81,7 @@ class Transcript:
 
 
 def to_protobuf(body: bytes, message: type[Message], isolated: str = "") -> Transcript:
-    """The protobuf body that says what the JSON body of a reply or push says.
+    """The protobuf body that says what a JSON body says.
 
     Parameters
     ----------
@@ -115,54 +109,9 @@ def to_protobuf(body: bytes, message: type[Message], isolated: str = "") -> Tran
     return Transcript(written, spoilt)
 
 
-def decode_json_ticks(
-    decoder: OpenDDecoder, source: NDArray[np.uint8], frame: ControlFrame, recv_ns: int, ticks: TickBuffer
-) -> Decoded:
-    """Read one 3010 or 3011 frame with a JSON body, appending its ticks to `ticks`.
-
-    Rows, notes and counters are those that `decoder` makes of the same frame in protobuf; spans are
-    the JSON frame's. A frame that the gateway itself answered with an error is left as a
-    ControlFrame; it is then the session's.
-
-    Parameters
-    ----------
-    source, frame : the buffer that `decoder` read, and what it noted of the frame
-
-    Returns
-    -------
-    Decoded
-        `consumed` is the frame's end, or its beginning with `needs_room`: empty `ticks` and call again.
-    """
-    span = frame.span
-    end = span.at + span.size_bytes
-    body = source[span.at + HEADER_BYTES : end].tobytes()
-    try:
-        transcript = to_protobuf(body, _TICK_MESSAGES[frame.proto_id], "tickerList")
-    except UndecodableJson as error:
-        return Decoded(end, [_refused_frame(frame, str(error))], needs_room=False, broken=None)
-    written = pack_frame(frame.proto_id, frame.serial, transcript.body)
-    padded = np.frombuffer(bytearray(written + bytes(PAD_BYTES)), np.uint8)
-    decoded = decoder.decode(padded, 0, len(written), recv_ns, ticks)
-    if decoded.needs_room:
-        return Decoded(span.at, [], needs_room=True, broken=None)
-    if decoded.broken is not None:  # longer than its JSON, and than a frame may be
-        return Decoded(end, [_refused_frame(frame, decoded.broken.detail)], needs_room=False, broken=None)
-    return Decoded(end, [_as_sent(note, frame, transcript) for note in decoded.notes], needs_room=False, broken=None)
-
-
-def _refused_frame(frame: ControlFrame, detail: str) -> Refused:
-    return Refused(frame.span, frame.proto_id, frame.serial, "undecodable", detail, None, None)
-
-
-def _as_sent(note: Note, frame: ControlFrame, transcript: Transcript) -> Note:
-    """A note on the protobuf frame, said of the frame that came."""
-    match note:
-        case PulledTicks():
-            return note
-        case ControlFrame():
-            return frame
-        case Refused():
-            return replace(transcript.explained(note), span=frame.span)
+def to_json(message: Message) -> bytes:
+    """The JSON body of a message, as OpenD and the official SDKs write it: 64-bit integers as strings."""
+    return orjson.dumps(MessageToDict(message, preserving_proto_field_name=True))
 
 
 # --- one message type after another, as plans made once

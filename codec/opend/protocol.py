@@ -47,6 +47,15 @@ class BodyFormat(enum.IntEnum):
     JSON = 1
 
 
+class PacketEncAlgo(enum.IntEnum):
+    """InitConnect's packetEncAlgo: what a client asks for. What it gets, the reply decides (codec/opend/cipher.py)."""
+
+    FTAES_ECB = 0
+    NONE = -1
+    AES_ECB = 1
+    AES_CBC = 2
+
+
 class SubType(enum.IntEnum):
     """What 3001 subscribes to; more exist, these are ours."""
 
@@ -61,7 +70,18 @@ class SessionChoice(enum.IntEnum):
     ALL = 3
 
 
-def pack_frame(proto_id: int, serial: int, body: bytes, body_format: BodyFormat = BodyFormat.PROTOBUF) -> bytes:
-    """One frame as it travels: header with the body's length and SHA-1, then the body."""
+def pack_frame(
+    proto_id: int,
+    serial: int,
+    body: bytes,
+    body_format: BodyFormat = BodyFormat.PROTOBUF,
+    *,
+    sealed: bytes | None = None,
+) -> bytes:
+    """One frame as it travels: header with the body's length and SHA-1, then the body.
+
+    `sealed` is the body encrypted, to travel in its place: the length is then that one's, the SHA-1 is not.
+    """
     digest = hashlib.sha1(body, usedforsecurity=False).digest()
-    return HEADER.pack(MAGIC, proto_id, body_format, 0, serial, len(body), digest, bytes(8)) + body
+    sent = body if sealed is None else sealed
+    return HEADER.pack(MAGIC, proto_id, body_format, 0, serial, len(sent), digest, bytes(8)) + sent

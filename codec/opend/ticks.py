@@ -49,6 +49,7 @@ from codec.opend.notes import (
     FRAME_AT,
     FRAME_BYTES,
     FRAME_TOO_LARGE,
+    JSON_TICKS,
     KIND,
     NO_REASON,
     NO_RETURN_TYPE,
@@ -79,6 +80,7 @@ from codec.opend.protocol import (
     PROTO_ID_AT,
     SERIAL_AT,
     SHA1_AT,
+    BodyFormat,
     ProtoId,
 )
 from codec.opend.text_time import MILLISECOND_BYTES, SECOND_BYTES, UNREADABLE, place_in_time, unix_us
@@ -99,6 +101,7 @@ from codec.wire import (
 )
 
 _PULL, _PUSH = int(ProtoId.GET_TICKER), int(ProtoId.UPDATE_TICKER)
+_PROTOBUF, _JSON = int(BodyFormat.PROTOBUF), int(BodyFormat.JSON)
 _DELIVERY_PULL = DELIVERY.code("pull")
 _DELIVERY_REALTIME = DELIVERY.code("realtime")
 _DELIVERY_CACHE = DELIVERY.code("cache")
@@ -533,8 +536,10 @@ def decode_frames(
 
     Returns
     -------
-    status : ALL_READ, ROWS_FULL, NOTES_FULL, BAD_MAGIC or FRAME_TOO_LARGE
-    consumed : position behind the last frame that was dealt with; of the one at fault for the last two
+    status : ALL_READ, ROWS_FULL, NOTES_FULL, BAD_MAGIC, FRAME_TOO_LARGE or JSON_TICKS
+        The last means that the last note is of ticks in JSON, to be read before what follows them.
+    consumed : position behind the last frame that was dealt with; of the one at fault for BAD_MAGIC and
+        FRAME_TOO_LARGE
     row : next free row
     note : notes written
     """
@@ -568,7 +573,7 @@ def decode_frames(
             outcome = EMPTY_BODY
         elif checks_sha1 and not sha1_matches(source, body_at, end, at + SHA1_AT):
             outcome = BAD_SHA1
-        elif (proto_id == _PUSH or proto_id == _PULL) and source[at + FORMAT_AT] == 0:
+        elif (proto_id == _PUSH or proto_id == _PULL) and source[at + FORMAT_AT] == _PROTOBUF:
             outcome, next_row, next_note, symbol = _decode_usual(
                 source, body_at, end, at, frame_bytes, proto_id, serial, proto_id == _PULL, recv_ns, gateway,
                 row, note, wide, real, narrow, small, notes, counters, slots, entries, arena, used, markets,
@@ -614,6 +619,14 @@ def decode_frames(
             notes[note, ROWS] = next_row - rows_before
             notes[note, SYMBOL] = symbol
             note += 1
+            if (
+                outcome == _REFUSED_BY_GATEWAY
+                and source[at + FORMAT_AT] == _JSON
+                and (proto_id == _PUSH or proto_id == _PULL)
+            ):
+                status = JSON_TICKS
+                at = end
+                break
         rows_before = row
         at = end
     return status, at, row, note

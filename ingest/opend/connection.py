@@ -10,6 +10,7 @@ from typing import Protocol
 from codec.opend.decoder import OpenDDecoder
 from codec.opend.protocol import HEADER_BYTES
 from ingest.lane import Lane
+from ingest.opend.encryption import WireMode
 from ingest.opend.events import (
     Closed,
     DeadLetter,
@@ -67,6 +68,7 @@ class OpenDConnection:
     tick_polls : whose ticks to pull again and again
     poller : what else to ask again and again
     state, names : of the gateway; they outlive the connection
+    wire : format and encryption of the bodies
     body_bytes_max : a longer frame ends the connection
     """
 
@@ -82,11 +84,13 @@ class OpenDConnection:
         tick_polls: TickPolls,
         state: GatewayState,
         names: Names,
+        wire: WireMode,
         body_bytes_max: int,
     ) -> None:
         self.subscriber = subscriber
         self._upkeep = Upkeep(state, subscriber)
         self._names = names
+        self._wire = wire
         self._tick_polls = tick_polls
         self.poller = poller
         self._decoder = decoder
@@ -118,7 +122,7 @@ class OpenDConnection:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await loop.create_connection(lambda: self._transport, host, port)
         try:
-            self._session = OpenDSession(self._decoder, now_ns=time.monotonic_ns())
+            self._session = OpenDSession(self._decoder, now_ns=time.monotonic_ns(), wire=self._wire)
             self._read()
             return await self._over
         finally:

@@ -15,6 +15,7 @@ from codec.errors import TicktapeError
 from codec.opend.decoder import OpenDDecoder
 from codec.opend.protocol import ProtoId
 from codec.symbols import SymbolTable
+from ingest.opend.encryption import PLAIN, WireMode
 from ingest.opend.events import Closed, Failed, Ready, Replied
 from ingest.opend.session import OpenDSession
 from protos.opend import global_state_pb2, subscription_pb2
@@ -47,7 +48,7 @@ class ProbeReport:
     round_trip_s: float
 
 
-async def probe_gateway(host: str, port: int, timeout_s: float = 5.0) -> ProbeReport:
+async def probe_gateway(host: str, port: int, timeout_s: float = 5.0, *, wire: WireMode = PLAIN) -> ProbeReport:
     """Connect, ask for the global state and the subscription quota, and leave.
 
     Raises
@@ -59,17 +60,19 @@ async def probe_gateway(host: str, port: int, timeout_s: float = 5.0) -> ProbeRe
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                return await _visit(reader, writer)
+                return await _visit(reader, writer, wire)
             finally:
                 writer.transport.abort()
     except TimeoutError:
-        raise GatewayUnreachable(f"{host}:{port} did not answer as an OpenD within {timeout_s:g} s") from None
+        raise GatewayUnreachable(
+            f"{host}:{port} did not answer as an OpenD within {timeout_s:g} s; {wire.hint}"
+        ) from None
     except OSError as error:
         raise GatewayUnreachable(f"cannot connect to {host}:{port}: {error.strerror or error}") from error
 
 
-async def _visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> ProbeReport:
-    session = OpenDSession(OpenDDecoder(SymbolTable(1), MarketClock()), now_ns=time.monotonic_ns())
+async def _visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: WireMode) -> ProbeReport:
+    session = OpenDSession(OpenDDecoder(SymbolTable(1), MarketClock()), now_ns=time.monotonic_ns(), wire=wire)
     ticks, waiting = TickBuffer(1), b""
     ready: Ready | None = None
     replies: dict[ProtoId, Replied] = {}
@@ -78,7 +81,7 @@ async def _visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.write(session.take_outgoing())
         chunk = await reader.read(_READ_BYTES)
         if not chunk:
-            raise GatewayUnreachable("the gateway closed the connection during the greeting")
+            raise GatewayUnreachable(f"the gateway closed the connection during the greeting; {wire.hint}")
         waiting += chunk
         source = np.frombuffer(bytearray(waiting + bytes(PAD_BYTES)), np.uint8)
         now_ns = time.monotonic_ns()

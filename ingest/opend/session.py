@@ -19,9 +19,13 @@ from numpy.typing import NDArray
 from codec.bits import PAD_BYTES
 from codec.columns import TickBuffer
 from codec.errors import TicktapeError
+from codec.opend.cipher import BadKey
 from codec.opend.decoder import ControlFrame, OpenDDecoder, PulledTicks, Refused
+from codec.opend.json_bodies import UndecodableJson, to_json, to_protobuf
+from codec.opend.json_ticks import decode_either_format
 from codec.opend.protocol import HEADER, HEADER_BYTES, MAGIC, BodyFormat, ProtoId, pack_frame
 from codec.spans import Span, StreamBroken
+from ingest.opend.encryption import PLAIN, Encryption, WireMode
 from ingest.opend.events import (
     NO_SERIAL,
     Closed,
@@ -142,9 +146,11 @@ class OpenDSession:
     `decoder` must be new to this connection or have no half-read frame: it keeps none.
     """
 
-    def __init__(self, decoder: OpenDDecoder, *, now_ns: int) -> None:
+    def __init__(self, decoder: OpenDDecoder, *, now_ns: int, wire: WireMode = PLAIN) -> None:
         self.state = State.GREETING
         self._decoder = decoder
+        self._wire = wire
+        self._encryption = Encryption(self._wire.rsa, decoder.body_bytes_max) if self._wire.rsa else None
         self._heard_ns = now_ns
         self._keep_alive_ns: int | None = None
         self._keep_alive_due_ns = 0
@@ -156,8 +162,8 @@ class OpenDSession:
             clientVer=CLIENT_VERSION,
             clientID=CLIENT_ID,
             recvNotify=True,
-            packetEncAlgo=-1,
-            pushProtoFmt=BodyFormat.PROTOBUF,
+            packetEncAlgo=self._wire.algorithm,
+            pushProtoFmt=self._wire.body_format,
             programmingLanguage="Python",
         )
         self._send(ProtoId.INIT_CONNECT, init_connect_pb2.InitConnectRequest(c2s=c2s), now_ns)
@@ -229,7 +235,7 @@ class OpenDSession:
         for serial in late:
             proto_id = self._pending.pop(serial).proto_id
             if proto_id is ProtoId.INIT_CONNECT:
-                return self._close(Signal.REFUSED, f"InitConnect was {_NO_ANSWER}")
+                return self._close(Signal.REFUSED, f"InitConnect was {_NO_ANSWER}; {self._wire.hint}")
             if proto_id is not ProtoId.KEEP_ALIVE:
                 events.append(Failed(serial, proto_id, 0, 0, _NO_ANSWER, timed_out=True))
         return events
@@ -250,7 +256,43 @@ class OpenDSession:
         if self.state is State.CLOSED:
             return Received(stop, [], needs_room=False)
         self._heard_ns = now_ns
-        decoded = self._decoder.decode(source, start, stop, recv_ns, ticks)
+        if self._encryption is None:
+            return self._read(source, start, stop, now_ns, recv_ns, ticks)
+        return self._read_sealed(self._encryption, source, start, stop, now_ns, recv_ns, ticks)
+
+    def _read_sealed(
+        self,
+        encryption: Encryption,
+        source: NDArray[np.uint8],
+        start: int,
+        stop: int,
+        now_ns: int,
+        recv_ns: int,
+        ticks: TickBuffer,
+    ) -> Received:
+        """Read encrypted frames; those that are plain already and wait for room come first."""
+        events: list[Event] = []
+        while True:
+            if encryption.start == encryption.stop:
+                start, refused = encryption.open(source, start, stop)
+                if refused is not None:
+                    events += self._refused(refused, source)
+                elif encryption.start == encryption.stop:
+                    return Received(start, events, needs_room=False)
+            else:
+                received = self._read(encryption.plain, encryption.start, encryption.stop, now_ns, recv_ns, ticks)
+                encryption.start = received.consumed
+                events += received.events
+                if received.needs_room:
+                    return Received(start, events, needs_room=True)
+            if events and isinstance(events[-1], Closed):
+                return Received(stop, events, needs_room=False)
+
+    def _read(
+        self, source: NDArray[np.uint8], start: int, stop: int, now_ns: int, recv_ns: int, ticks: TickBuffer
+    ) -> Received:
+        """Read plain frames."""
+        decoded = decode_either_format(self._decoder, source, start, stop, recv_ns, ticks)
         events: list[Event] = []
         for note in decoded.notes:
             match note:
@@ -272,7 +314,10 @@ class OpenDSession:
     def _send(self, proto_id: ProtoId, message: Message, now_ns: int) -> int:
         self._serial += 1
         self._pending[self._serial] = _Pending(proto_id, now_ns + REQUEST_TIMEOUT_NS)
-        self._outgoing.append(pack_frame(proto_id, self._serial, message.SerializeToString()))
+        body_format, encryption = self._wire.body_format, self._encryption
+        body = to_json(message) if body_format is BodyFormat.JSON else message.SerializeToString()
+        sealed = encryption.seal(proto_id, body) if encryption else None
+        self._outgoing.append(pack_frame(proto_id, self._serial, body, body_format, sealed=sealed))
         return self._serial
 
     def _close(self, signal: Signal, reason: str) -> list[Event]:
@@ -292,14 +337,18 @@ class OpenDSession:
             del self._pending[frame.serial]
             copied = np.frombuffer(bytearray(_bytes(source, frame.span) + bytes(PAD_BYTES)), np.uint8)
             return [Polled(replace(frame, span=Span(0, frame.span.size_bytes)), copied, recv_ns)]
-        if frame.body_format != BodyFormat.PROTOBUF:
-            detail = f"the body's format is {frame.body_format}; protobuf (0) was asked for"
-            return self._undecodable(frame, source, detail)
-        reply = _REPLIES[proto_id]()
+        reply, body = _REPLIES[proto_id](), _bytes(source, frame.span)[HEADER_BYTES:]
         try:
-            reply.ParseFromString(_bytes(source, frame.span)[HEADER_BYTES:])
-        except DecodeError as error:
-            return self._undecodable(frame, source, str(error))
+            if frame.body_format == BodyFormat.JSON:
+                body = to_protobuf(body, type(reply)).body
+            elif frame.body_format != BodyFormat.PROTOBUF:
+                detail = f"the body's format is {frame.body_format}, neither protobuf nor JSON"
+                return self._undecodable(frame, source, detail)
+            reply.ParseFromString(body)
+        except (DecodeError, UndecodableJson) as error:
+            secret = proto_id in _SECRET_BODIES  # what is wrong with a JSON body may be told by quoting it
+            detail = "the body is not the message announced" if secret else str(error)
+            return self._undecodable(frame, source, detail)
         if not reply.IsInitialized():
             return self._undecodable(frame, source, "a required field is missing")
         return self._understood(proto_id, frame.serial, reply, now_ns)
@@ -314,19 +363,25 @@ class OpenDSession:
             asked = NO_SERIAL if proto_id in _PUSHES else serial
             return [Failed(asked, proto_id, ret_type, error_code, text or "no reason given", timed_out=False)]
         if proto_id is ProtoId.INIT_CONNECT:
-            return [self._accepted(reply, now_ns)]
+            return self._accepted(reply, now_ns)
         if proto_id is ProtoId.NOTIFY:
             return [Notified(reply)]
         return [] if proto_id is ProtoId.KEEP_ALIVE else [Replied(serial, proto_id, reply)]
 
-    def _accepted(self, reply: Message, now_ns: int) -> Ready:
+    def _accepted(self, reply: Message, now_ns: int) -> list[Event]:
         assert isinstance(reply, init_connect_pb2.InitConnectResponse)
+        if self._encryption is not None:
+            try:
+                vector = reply.s2c.aesCBCiv if reply.s2c.HasField("aesCBCiv") else None
+                self._encryption.agree(reply.s2c.connAESKey, vector)
+            except BadKey as error:
+                return self._close(Signal.BROKEN, f"the answer to InitConnect cannot be used: {error}")
         self.state = _TRANSITIONS[self.state][Signal.ACCEPTED]
         interval_s = reply.s2c.keepAliveInterval
         if interval_s > 0:
             self._keep_alive_ns = int(KEEP_ALIVE_SHARE * interval_s * 1e9)
             self._keep_alive_due_ns = now_ns + self._keep_alive_ns
-        return Ready(reply.s2c.connID, reply.s2c.loginUserID, reply.s2c.serverVer, interval_s)
+        return [Ready(reply.s2c.connID, reply.s2c.loginUserID, reply.s2c.serverVer, interval_s)]
 
     def _undecodable(self, frame: ControlFrame, source: NDArray[np.uint8], detail: str) -> list[Event]:
         events: list[Event] = [_dead_letter(source, frame.span, frame.proto_id, "undecodable", detail, None, True)]
@@ -350,7 +405,8 @@ class OpenDSession:
             return []
         del self._pending[serial]
         if proto_id == ProtoId.INIT_CONNECT:
-            return self._close(Signal.BROKEN, f"the answer to InitConnect cannot be read: {detail}")
+            reason = f"the answer to InitConnect cannot be read: {detail}; {self._wire.hint}"
+            return self._close(Signal.BROKEN, reason)
         return [Failed(serial, proto_id, 0, 0, f"the answer cannot be read: {detail}", timed_out=False)]
 
     def _break(self, broken: StreamBroken, source: NDArray[np.uint8], stop: int) -> list[Event]:

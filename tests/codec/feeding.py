@@ -89,6 +89,9 @@ class Feeder:
             rows_before = self.ticks.rows
             decoded = self.decoder.decode(source, start, len(waiting), self._recv_ns, self.ticks)
             self.reading.notes += [self._note(note, base) for note in decoded.notes]
+            if decoded.json_ticks:  # left to codec/opend/json_ticks.py
+                start = decoded.consumed
+                continue
             if not decoded.needs_room:
                 break
             self.drain()

@@ -1,7 +1,7 @@
 """Collects the ticks of some symbols with an official SDK, pushes and a last pull, as JSON.
 
-Run as a process of its own: `python -m tests.e2e.sdk_ticks futu|moomoo PORT TICKS FILE SYMBOL...`; it
-ends when it has seen TICKS different ticks. Importing an SDK writes log folders below $HOME and starts threads.
+Run as a process of its own: `python -m tests.e2e.sdk_ticks futu|moomoo PORT MODE KEY TICKS FILE SYMBOL...`
+(tests/support/sdk.py); it ends when it has seen TICKS different ticks.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.sdk import open_context
+
 WAIT_S_MAX = 60.0
 
 
-def collect(sdk: Any, port: int, wanted: int, symbols: list[str]) -> list[dict[str, Any]]:
+def collect(context: Any, sdk: Any, wanted: int, symbols: list[str]) -> list[dict[str, Any]]:
     """Every tick that the SDK handed on, each once."""
     seen: dict[tuple[str, int], dict[str, Any]] = {}
     lock = threading.Lock()
@@ -34,7 +36,6 @@ def collect(sdk: Any, port: int, wanted: int, symbols: list[str]) -> list[dict[s
                 keep(frame)
             return ret, frame
 
-    context = sdk.OpenQuoteContext(host="127.0.0.1", port=port)
     try:
         context.set_handler(Handler())
         ret, message = context.subscribe(symbols, [sdk.SubType.TICKER], session=sdk.Session.ALL)
@@ -52,6 +53,7 @@ def collect(sdk: Any, port: int, wanted: int, symbols: list[str]) -> list[dict[s
 
 
 if __name__ == "__main__":
-    name, port, wanted, file, *symbols = sys.argv[1:]
-    ticks = collect(importlib.import_module(name), int(port), int(wanted), symbols)
+    name, port, mode, key_file, wanted, file, *symbols = sys.argv[1:]
+    vendor = importlib.import_module(name)
+    ticks = collect(open_context(vendor, port, mode, key_file), vendor, int(wanted), symbols)
     Path(file).write_text(json.dumps(ticks, default=str))

@@ -1,18 +1,17 @@
-"""An official SDK and ticktape on one simulator, at the same time: the same ticks, field by field."""
+"""An official SDK and ticktape on one simulator, at the same time, in each mode: the same ticks, field by field."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.support.daemons import daemon, free_port, query_json
+from tests.support.keys import rsa_pem
+from tests.support.sdk import aes_of, is_json, run_sdk, simulator_options
 from tests.support.simulator import opend_simulator
 
 SYMBOLS = ["HK.00700", "US.AAPL", "HK.09988", "US.TSLA"]
@@ -37,6 +36,7 @@ name = "opend-1"
 kind = "opend"
 source = "{source}"
 url = "tcp://127.0.0.1:{port}"
+{wire}
 
 [[subscription]]
 gateway = "opend-1"
@@ -46,18 +46,30 @@ feeds = ["ticks"]
 
 
 @pytest.mark.sdk
-@pytest.mark.parametrize("sdk", ["futu", "moomoo"])
-def test_the_sdk_and_we_receive_the_same_ticks(sdk: str, tmp_path: Path) -> None:
-    config, http_port = tmp_path / "ticktape.toml", free_port()
-    with opend_simulator("--symbols", 6, "--rate", 100, "--ticks-max", TICKS, "--seed", 3) as opend:
+@pytest.mark.parametrize(
+    ("sdk", "mode"), [("futu", "plain"), ("moomoo", "json"), ("moomoo", "cbc"), ("futu", "ecb"), ("futu", "json-cbc")]
+)
+def test_the_sdk_and_we_receive_the_same_ticks(sdk: str, mode: str, tmp_path: Path) -> None:
+    config, http_port, key_file = tmp_path / "ticktape.toml", free_port(), tmp_path / "key.pem"
+    key_file.write_bytes(rsa_pem())
+    options = ("--symbols", 6, "--rate", 400, "--ticks-max", TICKS, "--seed", 3)
+    with opend_simulator(*options, *simulator_options(mode, key_file)) as opend:
+        wire = [f'body_format = "{"json" if is_json(mode) else "protobuf"}"']
+        if aes_of(mode):
+            wire.append('rsa_key_file = "key.pem"')
         config.write_text(
             _CONFIG.format(
-                folder=tmp_path, http_port=http_port, source=sdk, port=opend.port, symbols=json.dumps(SYMBOLS)
+                folder=tmp_path,
+                http_port=http_port,
+                source=sdk,
+                port=opend.port,
+                wire="\n".join(wire),
+                symbols=json.dumps(SYMBOLS),
             )
         )
         with daemon("up", config, http_port) as up:
             up.wait_until(lambda: '"ready": true' in up.get("/readyz"), "ready")
-            theirs = _sdk_ticks(sdk, opend.port, tmp_path)
+            theirs = _sdk_ticks(sdk, mode, opend.port, tmp_path)
             enough = lambda: up.metric("ticktape_rows_total", hop="stored", table="ticks") >= TICKS  # noqa: E731
             up.wait_until(enough, "every tick stored")
             truth = opend.stop()
@@ -77,12 +89,11 @@ def test_the_sdk_and_we_receive_the_same_ticks(sdk: str, tmp_path: Path) -> None
     assert sorted(ours) == sorted(theirs)
 
 
-def _sdk_ticks(sdk: str, port: int, folder: Path) -> list[tuple[object, ...]]:
+def _sdk_ticks(sdk: str, mode: str, port: int, folder: Path) -> list[tuple[object, ...]]:
     """What the SDK saw, in the columns and units of `ticks`."""
     file = folder / "sdk.json"
-    command = [sys.executable, "-m", "tests.e2e.sdk_ticks", sdk, str(port), str(TICKS), str(file), *SYMBOLS]
-    environment = {**os.environ, "HOME": str(folder), "NO_PROXY": "127.0.0.1,localhost"}
-    subprocess.run(command, env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    key_file = folder / "key.pem"
+    run_sdk("tests.e2e.sdk_ticks", sdk, port, mode, key_file, folder, str(TICKS), str(file), *SYMBOLS)
     return [
         (
             tick["code"],

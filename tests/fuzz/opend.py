@@ -67,7 +67,7 @@ class StreamReader:
             assert at <= decoded.consumed <= stop, (at, decoded.consumed, stop)
             notes = [_moved(note, start, decoded.consumed) for note in decoded.notes]
             seen.append((decoded.consumed - start, notes, _broken(decoded, start), self._taken()))
-            if not decoded.needs_room:
+            if not decoded.needs_room and not decoded.json_ticks:
                 self._blocks.renew()
                 return seen, self._decoder.counters.tolist(), list(self._symbols.names)
             stays = decoded.consumed == at

@@ -18,7 +18,7 @@ from codec.columns import TickBuffer
 from codec.flow_columns import FlowBuffer
 from codec.markets import HK, US
 from codec.opend.decoder import ControlFrame, OpenDDecoder, Refused
-from codec.opend.json_bodies import decode_json_ticks
+from codec.opend.json_ticks import decode_json_ticks
 from codec.opend.protocol import FORMAT_AT, HEADER_BYTES, PROTO_ID_AT, SERIAL_AT, BodyFormat, ProtoId, pack_frame
 from codec.opend.replies import Asked, FlowLines, NeedsRoom, ReplyDecoder
 from codec.spans import Span

@@ -11,6 +11,7 @@ from codec.opend.protocol import FRAME_BYTES_MAX
 from codec.tables import DEAD_LETTERS, GAPS
 from ingest.backoff import Backoff
 from ingest.gateway import GatewayConfig, OpenDGateway
+from ingest.opend.encryption import PLAIN, WireMode
 from ingest.pipeline import TickPipeline
 from tests.ingest.journal import MemoryJournal, until
 from tests.ingest.talk import CLOCK
@@ -36,11 +37,19 @@ class Running:
         body_bytes_max: int = FRAME_BYTES_MAX,
         backoff: Backoff = AT_ONCE,
         tick_polls: Mapping[str, float] = MappingProxyType({}),
+        wire: WireMode = PLAIN,
     ) -> None:
         self.journal = journal
         self.pipeline = TickPipeline(journal.append, partition_count=PARTITIONS, windows=journal)
         config = GatewayConfig(
-            "opend-1", "futu", "127.0.0.1", port, symbols, body_bytes_max=body_bytes_max, tick_polls=tick_polls
+            name="opend-1",
+            source="futu",
+            host="127.0.0.1",
+            port=port,
+            symbols=symbols,
+            body_bytes_max=body_bytes_max,
+            tick_polls=tick_polls,
+            wire=wire,
         )
         self.gateway = OpenDGateway(config, self.pipeline, CLOCK, backoff=backoff, rng=random.Random(1))
 
@@ -73,6 +82,7 @@ async def running(
     body_bytes_max: int = FRAME_BYTES_MAX,
     backoff: Backoff = AT_ONCE,
     tick_polls: Mapping[str, float] = MappingProxyType({}),
+    wire: WireMode = PLAIN,
 ) -> AsyncIterator[Running]:
     """Started, and stopped at the end."""
     run = Running(
@@ -82,6 +92,7 @@ async def running(
         body_bytes_max=body_bytes_max,
         backoff=backoff,
         tick_polls=tick_polls,
+        wire=wire,
     )
     await run.pipeline.start()
     await run.gateway.start()

@@ -6,6 +6,7 @@ from codec.clock import MarketClock
 from codec.columns import SEQUENCE, TickBuffer
 from codec.opend.decoder import OpenDDecoder
 from codec.symbols import SymbolTable
+from ingest.opend.encryption import PLAIN, WireMode
 from ingest.opend.events import Event
 from ingest.opend.session import OpenDSession
 from ingest.receive_buffer import ReceiveBuffer
@@ -33,8 +34,10 @@ class Talk:
     ticks : where the session's rows go
     """
 
-    def __init__(self, decoder: OpenDDecoder | None = None, *, greeted: bool = False) -> None:
-        self.session = OpenDSession(decoder or make_decoder(), now_ns=0)
+    def __init__(
+        self, decoder: OpenDDecoder | None = None, *, greeted: bool = False, wire_mode: WireMode = PLAIN
+    ) -> None:
+        self.session = OpenDSession(decoder or make_decoder(), now_ns=0, wire=wire_mode)
         self.ticks = TickBuffer(4096)
         self._buffer = ReceiveBuffer(capacity_max=1 << 20)
         if greeted:

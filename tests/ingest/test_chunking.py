@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from codec.columns import BLOCK_ROWS, SYMBOL_ID, TickBuffer
 from codec.opend.protocol import ProtoId, pack_frame
 from codec.symbols import SymbolTable
+from ingest.opend.encryption import PLAIN, WireMode
 from ingest.opend.events import Closed, DeadLetter, Event, Failed, Notified, Pulled, Ready, Replied
 from ingest.opend.session import OpenDSession
 from ingest.receive_buffer import ReceiveBuffer
@@ -81,7 +82,7 @@ other_pushes = st.one_of(
     st.builds(lambda serial: Piece("notice", wire.notice_frame(serial=serial)), serials),
     st.builds(lambda body: Piece("unknown", pack_frame(4242, 3, body + b"x")), bodies),
     st.builds(lambda id_, serial: Piece("empty", pack_frame(id_, serial, b"")), st.sampled_from((1003, 3011)), serials),
-    st.builds(lambda serial: Piece("json push", wire.json_frame(ProtoId.UPDATE_TICKER, serial)), serials),
+    st.builds(lambda serial: Piece("json push", wire.bad_json_frame(ProtoId.UPDATE_TICKER, serial)), serials),
     st.builds(lambda serial: Piece("refused push", wire.refusal_frame(ProtoId.UPDATE_TICKER, serial)), serials),
     st.builds(lambda piece: Piece("bad sha1", wire.with_bad_sha1(piece.data)), pieces_of_ticks),
     st.builds(
@@ -94,7 +95,7 @@ answers = st.one_of(
     st.builds(pull, serials, symbols, st.integers(0, 500), st.integers(0, 40)),
     st.builds(lambda serial: Piece("subscribed", wire.subscribed_frame(serial)), serials),
     st.builds(lambda call, serial: Piece("refusal", wire.refusal_frame(call, serial)), calls, serials),
-    st.builds(lambda call, serial: Piece("json answer", wire.json_frame(call, serial)), calls, serials),
+    st.builds(lambda call, serial: Piece("json answer", wire.bad_json_frame(call, serial)), calls, serials),
     st.builds(
         lambda piece: Piece("bad sha1 answer", wire.with_bad_sha1(piece.data)),
         st.builds(pull, serials, symbols, st.just(1), st.just(3)),
@@ -123,9 +124,9 @@ class Client:
     no gateway answers what was not asked; later requests stay without an answer.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, wire_mode: WireMode) -> None:
         self.symbols = SymbolTable(12)
-        self.session = OpenDSession(make_decoder(self.symbols), now_ns=0)
+        self.session = OpenDSession(make_decoder(self.symbols), now_ns=0, wire=wire_mode)
         self.buffer = ReceiveBuffer(capacity_max=1 << 20)
         self.ticks = TickBuffer(capacity)
         self.outcome = Outcome()
@@ -192,9 +193,9 @@ class Client:
         self.session.request(proto_id, _REQUESTS[proto_id], seconds(self.now_s))
 
 
-def converse(parts: Sequence[bytes], size: Iterator[int], capacity: int) -> Outcome:
+def converse(parts: Sequence[bytes], size: Iterator[int], capacity: int, wire_mode: WireMode = PLAIN) -> Outcome:
     """One whole conversation, each part of it read in pieces of the next sizes."""
-    client = Client(capacity)
+    client = Client(capacity, wire_mode)
     client.outcome.sent += client.session.take_outgoing()
     for part in parts:
         at = 0

@@ -84,7 +84,7 @@ def test_an_unanswered_greeting_closes_after_the_time_out() -> None:
         pack_frame(ProtoId.INIT_CONNECT, 1, b"\x08"),
         pack_frame(ProtoId.INIT_CONNECT, 1, b""),
         pack_frame(ProtoId.INIT_CONNECT, 1, b"\x08\x00\x22\x02\x08\x01"),  # most required fields are missing
-        wire.json_frame(ProtoId.INIT_CONNECT, 1),
+        wire.bad_json_frame(ProtoId.INIT_CONNECT, 1),
     ],
     ids=["bad sha1", "truncated", "empty", "incomplete", "json"],
 )
@@ -189,7 +189,7 @@ def test_a_pushs_serial_means_nothing(proto_id: ProtoId, kind: str) -> None:
         "bad sha1": wire.with_bad_sha1(wire.refusal_frame(proto_id, serial)),
         "truncated": pack_frame(proto_id, serial, b"\x08"),
         "empty": pack_frame(proto_id, serial, b""),
-        "json": wire.json_frame(proto_id, serial),
+        "json": wire.bad_json_frame(proto_id, serial),
     }
     events = talk.hear(frames[kind])
     assert len(events) == 1
@@ -340,7 +340,7 @@ def test_an_unknown_protocol_id_is_reported_each_time() -> None:
         (wire.with_bad_sha1(wire.push_frame(HK, wire.make_ticks([1]))), "bad_sha1"),
         (pack_frame(ProtoId.UPDATE_TICKER, 0, b""), "empty_body"),
         (pack_frame(ProtoId.UPDATE_TICKER, 0, b"\x08\x00\x22\x7f"), "undecodable"),
-        (wire.json_frame(ProtoId.UPDATE_TICKER, 0), "undecodable"),
+        (wire.bad_json_frame(ProtoId.UPDATE_TICKER, 0), "undecodable"),
         (pack_frame(ProtoId.NOTIFY, 0, b"\x08\x00\x22\x7f"), "undecodable"),
     ],
     ids=["bad sha1", "empty", "truncated", "json", "notice"],
@@ -394,7 +394,7 @@ def test_an_answer_that_cannot_be_read_fails_its_request(proto_id: ProtoId, kind
         "bad sha1": wire.with_bad_sha1(wire.refusal_frame(proto_id, serial)),
         "truncated": pack_frame(proto_id, serial, b"\x08\x00\x22\x7f"),
         "empty": pack_frame(proto_id, serial, b""),
-        "json": wire.json_frame(proto_id, serial),
+        "json": wire.bad_json_frame(proto_id, serial),
     }
     letter, failed = talk.hear(frames[kind])
     assert isinstance(letter, DeadLetter)
@@ -443,7 +443,7 @@ def test_a_body_that_can_hold_a_secret_is_never_kept(proto_id: int, kind: str) -
     frames = {
         "bad sha1": wire.with_bad_sha1(pack_frame(proto_id, serial, body)),
         "truncated": pack_frame(proto_id, serial, body),
-        "json": wire.json_frame(proto_id, serial) + wire.SECRET.encode(),
+        "json": wire.bad_json_frame(proto_id, serial) + wire.SECRET.encode(),
         "too large": pack_frame(proto_id, serial, body + bytes(BODY_BYTES_MAX))[:1000],
     }
     for letter in talk.hear(frames[kind]):

@@ -9,39 +9,50 @@ from contextlib import ExitStack
 import pytest
 
 from codec.tables import DEAD_LETTERS
+from tests.ingest.dressed import wire_mode
 from tests.ingest.journal import until
 from tests.ingest.running import running
+from tests.support.keys import rsa_pem
+from tests.support.sdk import simulator_options
 from tests.support.simulator import Simulator, opend_simulator
 from ticktape.simulate.symbols import list_symbols
 
-SYMBOLS, TICKS, RATE = 20, 6000, 4000
-"""So few a second that the last 1000 ticks of a symbol reach back over any reconnect."""
+SYMBOLS, TICKS, RATE = 20, 2000, 1350
+"""So few that the last 1000 ticks of a symbol are all it has, however slow the machine."""
 
+_EVERYTHING = "mid-frame-close=8,bad-sha1=12,duplicate=0.2,cached-repush=20,split"
 RUNS = {
     "breaks": "mid-frame-close=8,split",
     "corruption": "bad-sha1=12,duplicate=0.2,cached-repush=20",
-    "everything": "mid-frame-close=8,bad-sha1=12,duplicate=0.2,cached-repush=20,split",
+    "everything": _EVERYTHING,
+    "everything, encrypted": _EVERYTHING,
+    "everything, encrypted JSON": _EVERYTHING,
 }
 """Strengths at which each fault strikes in a second and a half, whatever its luck."""
+MODES = {"everything, encrypted": "ecb", "everything, encrypted JSON": "json-cbc"}
 
 
 @pytest.fixture(scope="module")
-def simulators() -> Iterator[Mapping[str, Simulator]]:
+def simulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Simulator]]:
     """One for each run, started together: each takes seconds to load its kernels."""
+    key_file = tmp_path_factory.mktemp("keys") / "key.pem"
+    key_file.write_bytes(rsa_pem())
     with ExitStack() as stack, ThreadPoolExecutor(len(RUNS)) as threads:
 
-        def start(seed: int, faults: str) -> Simulator:
-            options = ("--symbols", SYMBOLS, "--rate", RATE, "--ticks-max", TICKS, "--seed", seed, "--faults", faults)
-            return stack.enter_context(opend_simulator(*options, "--log-format", "json"))
+        def start(seed: int, name: str) -> Simulator:
+            options = ("--symbols", SYMBOLS, "--rate", RATE, "--ticks-max", TICKS, "--seed", seed)
+            security = simulator_options(MODES.get(name, "plain"), key_file)
+            faults = ("--faults", RUNS[name], "--log-format", "json")
+            return stack.enter_context(opend_simulator(*options, *security, *faults))
 
-        yield dict(zip(RUNS, threads.map(start, range(len(RUNS)), RUNS.values()), strict=True))
+        yield dict(zip(RUNS, threads.map(start, range(len(RUNS)), RUNS), strict=True))
 
 
 @pytest.mark.parametrize("name", RUNS)
 async def test_what_is_journaled_is_what_was_traded(name: str, simulators: Mapping[str, Simulator]) -> None:
     opend = simulators[name]
     symbols = [listing.symbol for listing in list_symbols(SYMBOLS)]
-    async with running(opend.port, *symbols) as run:
+    async with running(opend.port, *symbols, wire=wire_mode(MODES.get(name, "plain"))) as run:
         await until(lambda: run.pipeline.stats.journaled_rows["ticks"] >= TICKS, timeout_s=40)
         gaps = await run.settled(0)
         truth = opend.stop()
@@ -49,6 +60,7 @@ async def test_what_is_journaled_is_what_was_traded(name: str, simulators: Mappi
     expected = {symbol: {key: of[key] for key in ("rows", "checksum")} for symbol, of in traded.items()}
     assert run.journal.truth() == expected
     assert len(expected) == SYMBOLS
+    assert max(of["rows"] for of in expected.values()) <= 1000
     stats = run.pipeline.stats
     assert sum(of["rows"] for of in expected.values()) == TICKS == stats.journaled_rows["ticks"]
     assert stats.received_rows["ticks"] == TICKS + stats.repeat_rows["ticks"]

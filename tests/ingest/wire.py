@@ -73,16 +73,24 @@ def pull_frame(symbol: str, ticks: Sequence[ticker_pb2.Ticker], *, serial: int) 
     return _frame(ProtoId.GET_TICKER, serial, ticker_pb2.GetTickerResponse(retType=0, s2c=s2c))
 
 
-def accept_frame(*, serial: int = 1, keep_alive_s: int = 10, connection: int = 77) -> bytes:
-    """InitConnect accepted."""
+def accept_frame(
+    *, serial: int = 1, keep_alive_s: int = 10, connection: int = 77, key: str | None = None, vector: str | None = None
+) -> bytes:
+    """InitConnect accepted; with a `vector` AES is CBC, where there is encryption."""
     s2c = init_connect_pb2.InitConnectS2C(
-        serverVer=1011, loginUserID=5, connID=connection, connAESKey=SECRET, keepAliveInterval=keep_alive_s
+        serverVer=1011,
+        loginUserID=5,
+        connID=connection,
+        connAESKey=SECRET if key is None else key,
+        keepAliveInterval=keep_alive_s,
+        aesCBCiv=vector,
     )
     return _frame(ProtoId.INIT_CONNECT, serial, init_connect_pb2.InitConnectResponse(retType=0, s2c=s2c))
 
 
 SECRET = "0123456789abcdef"
 """The key in the answer to InitConnect."""
+VECTOR = "fedcba9876543210"
 
 
 def subscribed_frame(serial: int) -> bytes:
@@ -162,8 +170,9 @@ def refusal_frame(proto_id: int, serial: int, text: str = "no right", *, ret_typ
     return _frame(proto_id, serial, response)
 
 
-def json_frame(proto_id: int, serial: int) -> bytes:
-    return pack_frame(proto_id, serial, b'{"retType": 0, "s2c": {}}', BodyFormat.JSON)
+def bad_json_frame(proto_id: int, serial: int) -> bytes:
+    """JSON, and no message of ours."""
+    return pack_frame(proto_id, serial, b'{"retType": 0, "s2c": 1}', BodyFormat.JSON)
 
 
 def with_bad_sha1(frame: bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import Protocol
 import pytest
 import structlog
 
+from tests.support.keys import rsa_pem
 from ticktape.cli import main
 from ticktape.init import CONFIGURATION
 from ticktape.settings import load_settings
@@ -157,8 +158,6 @@ def test_a_wrong_key_ends_every_command_with_2_and_one_line(folder: Path, run: R
     ("change", "expected"),
     [
         (("tcp://", "ws://"), "gateway opend-1: OpenD's WebSocket port is not in this version yet"),
-        (('source = "futu"', 'body_format = "json"'), 'body_format "json" is not in this version yet'),
-        (('source = "futu"', 'rsa_key_file = "k"'), "encryption (rsa_key_file) is not in this version yet"),
         (('kind = "opend"\nsource = "futu"', 'kind = "longport"'), "kind 'longport' is not in this version yet"),
         (('database = "ticktape"', 'cluster = "c"'), "[clickhouse] cluster is not in this version yet"),
     ],
@@ -198,6 +197,33 @@ def test_check_says_what_fails_and_what_to_do(folder: Path, run: Run) -> None:
     assert "→ start OpenD, or correct url of [[gateway]] opend-1" in done.stdout
     assert "ok    journal" in done.stdout
     assert not (folder / "var").exists(), "check makes nothing"
+
+
+@pytest.mark.parametrize(
+    ("pem", "says"),
+    [
+        (None, "gateway opend-1: rsa_key_file cannot be read: {folder}/opend.pem: No such file or directory"),
+        (b"nonsense", "gateway opend-1: rsa_key_file cannot be used: {folder}/opend.pem: it is no private key"),
+        (rsa_pem(2048), "gateway opend-1: rsa_key_file cannot be used: {folder}/opend.pem: the key has 2048 bit"),
+    ],
+    ids=["missing", "nonsense", "2048 bit"],
+)
+def test_a_key_that_cannot_be_used_is_one_line_before_anything_starts(
+    folder: Path, run: Run, pem: bytes | None, says: str
+) -> None:
+    text = CONFIGURATION.replace('# rsa_key_file = "opend.pem"', 'rsa_key_file = "opend.pem"')
+    (folder / "ticktape.toml").write_text(text)
+    if pem is not None:
+        (folder / "opend.pem").write_bytes(pem)
+    for command in ("up", "ingest"):
+        done = run(command)
+        assert (done.code, done.stdout) == (2, "")
+        assert done.stderr.startswith("ticktape: " + says.format(folder=folder))
+        assert done.stderr.count("\n") == 1
+        assert not (folder / "var").exists()
+    done = run("check")
+    assert done.code == 1
+    assert "rsa_key_file cannot be" in done.stdout
 
 
 def test_the_demo_empties_no_folder_that_it_did_not_make(folder: Path, run: Run) -> None:

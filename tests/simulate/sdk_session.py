@@ -1,8 +1,8 @@
 """Drives one official SDK against a simulator and writes what it saw as JSON.
 
-Run as a process of its own: `python -m tests.simulate.sdk_session futu|moomoo PORT FILE`. Importing
-an SDK writes log folders below $HOME and starts threads, which belong into no test process, and
-its threads print to standard output at any time, so the result goes to a file.
+Run as a process of its own: `python -m tests.simulate.sdk_session futu|moomoo PORT MODE KEY FILE`
+(tests/support/sdk.py). An SDK's threads print to standard output at any time, so the result goes to
+a file.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.sdk import open_context
+
 HK_SYMBOL, US_SYMBOL = "HK.00700", "US.AAPL"
 PUSHES_FOR_S = 3.0
 
 
-def observe(sdk: Any, port: int) -> dict[str, Any]:
+def observe(sdk: Any, port: str, mode: str, key_file: str) -> dict[str, Any]:
     """What the SDK returns, call by call."""
     pushed: list[dict[str, Any]] = []
     lock = threading.Lock()
@@ -32,7 +34,7 @@ def observe(sdk: Any, port: int) -> dict[str, Any]:
                     pushed.extend(frame.to_dict("records"))
             return ret, frame
 
-    context = sdk.OpenQuoteContext(host="127.0.0.1", port=port)
+    context = open_context(sdk, port, mode, key_file)
     try:
         context.set_handler(Handler())
         seen: dict[str, Any] = {"global_state": context.get_global_state()}
@@ -64,5 +66,6 @@ def observe(sdk: Any, port: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    result = observe(importlib.import_module(sys.argv[1]), int(sys.argv[2]))
-    Path(sys.argv[3]).write_text(json.dumps(result, default=str))
+    name, port, mode, key_file, file = sys.argv[1:]
+    result = observe(importlib.import_module(name), port, mode, key_file)
+    Path(file).write_text(json.dumps(result, default=str))

@@ -124,9 +124,10 @@ def test_nothing_is_answered_before_init_connect(market: Market) -> None:
     assert "InitConnect" in reply.retMsg
 
 
-def test_json_pushes_twice_connecting_and_a_crowd_are_refused(desk: Desk) -> None:
+def test_twice_connecting_unknown_ways_of_writing_and_a_crowd_are_refused(desk: Desk) -> None:
     assert "already" in desk.init_connect().retMsg
-    assert "protobuf" in desk.init_connect(desk.calls.connect(), pushProtoFmt=1).retMsg
+    assert "pushProtoFmt 2" in desk.init_connect(desk.calls.connect(), pushProtoFmt=2).retMsg
+    assert "AES_ECB" in desk.init_connect(desk.calls.connect(), packetEncAlgo=1).retMsg
     clients = [desk.calls.connect() for _ in range(CONNECTIONS_MAX)]
     assert "128 connections" in desk.init_connect(clients[-1]).retMsg
 

@@ -1,54 +1,55 @@
-"""The official SDKs accept the simulator: every call they make is answered as they expect."""
+"""The official SDKs accept the simulator in every mode they know: each call is answered as they expect."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.simulate.sdk_session import HK_SYMBOL, US_SYMBOL
+from tests.support.keys import rsa_pem
+from tests.support.sdk import MODES, aes_of, run_sdk, simulator_options
 from tests.support.simulator import Simulator, opend_simulator
 
 pytestmark = pytest.mark.sdk
 RET_OK, RET_ERROR = 0, -1
 SYMBOLS = 40
-SESSION_TIMEOUT_S = 60
+RUNS = [*(("futu", mode) for mode in MODES), *(("moomoo", mode) for mode in MODES if mode != "json-cbc")]
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    """One for both SDKs, at a rate that they can follow."""
-    with opend_simulator("--symbols", SYMBOLS, "--rate", 300, "--seed", 3) as running:
-        yield running
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[tuple[str, str], dict[str, Any]]]:
+    """What each SDK saw in each mode, call by call; simulators at a rate that an SDK can follow."""
+    folder = tmp_path_factory.mktemp("sdk")
+    key_file = folder / "key.pem"
+    key_file.write_bytes(rsa_pem())
+
+    def observed(run: tuple[str, str]) -> dict[str, Any]:
+        sdk, mode = run
+        home = folder / f"{sdk}-{mode}"
+        home.mkdir()
+        port = simulators[aes_of(mode)].port
+        run_sdk("tests.simulate.sdk_session", sdk, port, mode, key_file, home, str(home / "seen.json"))
+        seen: dict[str, Any] = json.loads((home / "seen.json").read_text())
+        return seen
+
+    with ExitStack() as stack, ThreadPoolExecutor(3) as threads:
+        options = ("--symbols", SYMBOLS, "--rate", 300, "--seed", 3)
+        simulators: dict[str | None, Simulator] = {
+            aes_of(mode): stack.enter_context(opend_simulator(*options, *simulator_options(mode, key_file)))
+            for mode in ("plain", "cbc", "ecb")
+        }
+        yield dict(zip(RUNS, threads.map(observed, RUNS), strict=True))
 
 
-@pytest.fixture(scope="module", params=["futu", "moomoo"])
-def seen(
-    request: pytest.FixtureRequest, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """What one SDK saw, call by call."""
-    home: Path = tmp_path_factory.mktemp(request.param)
-    environment = os.environ | {"HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
-    command = [
-        sys.executable,
-        "-m",
-        "tests.simulate.sdk_session",
-        request.param,
-        str(simulator.port),
-        str(home / "seen.json"),
-    ]
-    ended = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=SESSION_TIMEOUT_S, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    result: dict[str, Any] = json.loads((home / "seen.json").read_text())
-    return result
+@pytest.fixture(params=RUNS, ids=" ".join)
+def seen(request: pytest.FixtureRequest, sessions: Mapping[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    """What one SDK saw in one mode."""
+    return sessions[request.param]
 
 
 def accepted(answer: list[Any]) -> Any:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ import pytest
 from codec.opend.protocol import FRAME_BYTES_MAX, HEADER, MAGIC, ProtoId, pack_frame
 from protos.opend import ticker_pb2
 from tests.simulate.wire_client import WireClient
+from tests.support.keys import rsa_pem
 from tests.support.simulator import Simulator, opend_simulator
 from ticktape.simulate.checksum import mix_ticks
 from ticktape.simulate.symbols import list_symbols
@@ -211,6 +213,15 @@ def test_an_unknown_fault_is_one_clear_line() -> None:
     assert ended.stderr.count("\n") == 1
     assert "'rain'" in ended.stderr
     assert "mid-frame-close" in ended.stderr
+
+
+def test_a_key_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "long.pem").write_bytes(rsa_pem(2048))
+    for name, says in (("none.pem", "No such file"), ("long.pem", "the key has 2048 bit; OpenD takes 1024")):
+        ended = command("--port", "0", "--rsa-key", str(tmp_path / name))
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr.count("\n") == 1
+        assert says in ended.stderr
 
 
 def test_an_interrupt_ends_it_as_a_termination_does() -> None:

@@ -28,8 +28,8 @@ class WireClient:
     bad_frames : push frames whose SHA-1 was wrong; their ticks are not in `pushed`
     """
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
+    def __init__(self, port: int, timeout_s: float = TIMEOUT_S) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self._buffer = bytearray()
         self._serial = 0
         self.pushed: list[tuple[str, ticker_pb2.Ticker]] = []

@@ -30,10 +30,6 @@ def _unsupported(settings: Settings) -> Iterator[str]:
             continue
         if not gateway.url.startswith("tcp://"):
             yield f'{where} OpenD\'s WebSocket port {_NOT_YET}: give its TCP port, url = "tcp://host:11111"'
-        if gateway.body_format != "protobuf":
-            yield f'{where} body_format "{gateway.body_format}" {_NOT_YET}: set "protobuf"'
-        if gateway.rsa_key_file is not None:
-            yield f"{where} encryption (rsa_key_file) {_NOT_YET}: use an OpenD without, on this machine or by a tunnel"
 
 
 def refuse_unsupported_stores(settings: Settings) -> None:

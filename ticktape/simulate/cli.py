@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from codec.errors import TicktapeError
-from ticktape.options import LogFormatOption, common_options
+from ticktape.options import Aes, LogFormatOption, common_options
 
 simulate_app = typer.Typer(
     help="Simulated gateways that the official SDKs accept.",
@@ -52,22 +52,30 @@ def opend(
     ticks_max: Annotated[int | None, typer.Option(min=0, help="Make no more than these, go on serving.")] = None,
     ticks_per_push_max: Annotated[int, typer.Option(min=1, max=1000, help="Ticks in one push frame.")] = 50,
     quota: Annotated[int, typer.Option(min=1, help="Subscription units of the login.")] = 2000,
+    rsa_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Encrypt with this private key (PKCS#1, 1024 bit).")
+    ] = None,
+    aes: Annotated[Aes, typer.Option(help="With --rsa-key: AES-CBC, or Futu's own ECB.")] = Aes.CBC,
     log_format: LogFormatOption = None,
 ) -> None:
     """Be a Futu/moomoo OpenD with a made-up market behind it.
 
     The market's clock starts at 09:30 Hong Kong time whatever the hour: Hong Kong is in its morning
     session and the US overnight, so both flow. Prints `listening HOST:PORT` when ready and, at
-    SIGTERM or Ctrl-C, one line of JSON with what it made. Ends with 2 when the port is in use.
+    SIGTERM or Ctrl-C, one line of JSON with what it made. Ends with 2 when the port is in use or the key
+    cannot be used.
 
     \b
     ticktape simulate opend --port 11111 --rate 20000
     ticktape simulate opend --port 0 --seed 7 --speed 60 --faults duplicate=0.05,split
+    ticktape simulate opend --rsa-key opend.pem --aes ecb
     """
     common_options(context, None, log_format)
     from ticktape.exits import Exit
+    from ticktape.keys import read_rsa_key
     from ticktape.simulate.faults import Faults
     from ticktape.simulate.opend_server import Options, serve
+    from ticktape.simulate.opend_wire import GatewayKey
 
     try:
         options = Options(
@@ -82,6 +90,7 @@ def opend(
             quota=quota,
             faults=Faults.parse(faults, seed, faults_at),
             truth=truth,
+            key=GatewayKey(read_rsa_key(rsa_key, "--rsa-key"), aes) if rsa_key else None,
         )
         serve(options)
     except TicktapeError as error:

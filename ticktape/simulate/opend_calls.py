@@ -1,7 +1,8 @@
 """What the simulated OpenD answers to each call (docs/protocols/opend.md 2, 3 and 4).
 
 Sans-IO: a call is the bytes of a request and the time; an answer is a frame, and ticks to push
-behind it. Request and response bodies are protobuf and turned into messages here only.
+behind it. Request bodies, protobuf or JSON, are turned into messages here only; answers are plain
+protobuf, which the connection makes into what its client wants (ticktape/simulate/opend_wire.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from codec.markets import HK, US
-from codec.opend.protocol import ProtoId, SessionChoice, SubType, pack_frame
+from codec.opend.json_bodies import UndecodableJson, to_protobuf
+from codec.opend.protocol import BodyFormat, ProtoId, SessionChoice, SubType, pack_frame
 from protos.opend import (
     ark_stock_dynamic_pb2,
     capital_distribution_pb2,
@@ -26,6 +28,7 @@ from protos.opend import (
     init_connect_pb2,
     keep_alive_pb2,
     market_state_pb2,
+    notify_pb2,
     static_info_pb2,
     subscription_pb2,
     ticker_pb2,
@@ -35,6 +38,7 @@ from ticktape.simulate.market import EVERY_SESSION, Market
 from ticktape.simulate.opend_frames import Encoder
 from ticktape.simulate.opend_quotes import CallRefused, QuoteCalls
 from ticktape.simulate.opend_subscriptions import Pair, SubscriptionBook, SubscriptionRefused
+from ticktape.simulate.opend_wire import ClientWire, GatewayKey, WireRefused
 from ticktape.simulate.sessions import SECOND_US, MarketState, TradingSession, phase_at
 from ticktape.simulate.tick_store import Spans
 
@@ -68,10 +72,11 @@ _COVERED_US = {
 
 @dataclass(slots=True)
 class Client:
-    """One connection: its number here and whether InitConnect succeeded."""
+    """One connection: its number here, how its bodies travel, whether InitConnect succeeded."""
 
     connection: int
     conn_id: int
+    wire: ClientWire
     ready: bool = False
 
 
@@ -100,8 +105,9 @@ class Calls:
     requests : calls received, by name; unknown ones as `unknown:<id>`
     """
 
-    def __init__(self, market: Market, encoder: Encoder, seed: int, quota: int) -> None:
+    def __init__(self, market: Market, encoder: Encoder, seed: int, quota: int, key: GatewayKey | None = None) -> None:
         self._market, self._encoder = market, encoder
+        self._key = key
         self.book = SubscriptionBook(len(market.listings), quota)
         self.quotes = QuoteCalls(market, seed)
         self.requests: Counter[str] = Counter()
@@ -130,10 +136,16 @@ class Calls:
             ),
         }
 
+        self._responses = {int(proto_id): call.response for proto_id, call in self._calls.items()} | {
+            int(ProtoId.UPDATE_TICKER): ticker_pb2.UpdateTickerResponse,
+            int(ProtoId.NOTIFY): notify_pb2.NotifyResponse,
+        }
+
     def connect(self) -> Client:
         """A new connection, not yet greeted."""
         self._connections += 1
-        client = Client(self._connections, conn_id=self._random.getrandbits(52) << 8 | self._connections & 0xFF)
+        conn_id = self._random.getrandbits(52) << 8 | self._connections & 0xFF
+        client = Client(self._connections, conn_id, ClientWire(self._key, self._responses))
         self.book.open(client.connection)
         return client
 
@@ -141,7 +153,15 @@ class Calls:
         """The connection is gone."""
         self.book.close(client.connection, now_s)
 
-    def answer(self, client: Client, proto_id: int, serial: int, body: bytes, now_s: float) -> Answer | None:
+    def answer(
+        self,
+        client: Client,
+        proto_id: int,
+        serial: int,
+        body: bytes,
+        now_s: float,
+        body_format: BodyFormat = BodyFormat.PROTOBUF,
+    ) -> Answer | None:
         """Answer one request; None for an unknown protocol id, which OpenD would not answer either."""
         call = self._calls.get(proto_id)
         if call is None:
@@ -151,7 +171,7 @@ class Calls:
         self._first_push = None
         response = call.response(retType=RET_SUCCESS, retMsg="", errCode=0)
         try:
-            s2c = self._handle(call, client, ProtoId(proto_id), body, now_s)
+            s2c = self._handle(call, client, ProtoId(proto_id), body, body_format, now_s)
             if isinstance(s2c, Spans):
                 return Answer(self._encoder.reply(s2c, serial))
             if s2c is not None:
@@ -161,13 +181,15 @@ class Calls:
         return Answer(pack_frame(proto_id, serial, response.SerializeToString()), self._first_push)
 
     def _handle(
-        self, call: _Call, client: Client, proto_id: ProtoId, body: bytes, now_s: float
+        self, call: _Call, client: Client, proto_id: ProtoId, body: bytes, body_format: BodyFormat, now_s: float
     ) -> Message | Spans | None:
         if not client.ready and proto_id != ProtoId.INIT_CONNECT:
             raise CallRefused("the first request must be InitConnect")
         try:
+            if body_format is BodyFormat.JSON:
+                body = to_protobuf(body, call.request).body
             request = call.request.FromString(body)
-        except DecodeError as error:
+        except (DecodeError, UndecodableJson) as error:
             raise CallRefused(f"the request does not decode: {error}") from None
         if not request.IsInitialized():
             missing = ", ".join(request.FindInitializationErrors())
@@ -190,19 +212,21 @@ class Calls:
     ) -> init_connect_pb2.InitConnectS2C:
         if client.ready:
             raise CallRefused("this connection is initialized already")
-        if c2s.pushProtoFmt != 0:
-            raise CallRefused("this simulator speaks protobuf bodies only")
         if len(self.book.connections()) > CONNECTIONS_MAX:
             raise CallRefused(f"there are {CONNECTIONS_MAX} connections already")
-        client.ready = True
-        return init_connect_pb2.InitConnectS2C(
+        s2c = init_connect_pb2.InitConnectS2C(
             serverVer=SERVER_VERSION,
             loginUserID=LOGIN_USER_ID,
             connID=client.conn_id,
-            connAESKey=f"{self._random.getrandbits(64):016X}",
             keepAliveInterval=KEEP_ALIVE_INTERVAL_S,
             userAttribution=1,
         )
+        try:
+            client.wire.agree(c2s, s2c, self._random)
+        except WireRefused as refusal:
+            raise CallRefused(str(refusal)) from None
+        client.ready = True
+        return s2c
 
     def _global_state(self, client: Client, c2s: Message, now_s: float) -> global_state_pb2.GetGlobalStateS2C:
         now_us = self._market.now_us

@@ -9,6 +9,7 @@ from typing import cast
 
 import structlog
 
+from codec.opend.cipher import Undecryptable
 from codec.opend.protocol import FRAME_BYTES_MAX, HEADER, HEADER_BYTES, MAGIC, BodyFormat
 from ticktape.simulate.faults import MID_FRAME_CLOSE, SPLIT, Faults, cut_inside_a_frame, odd_piece_bytes
 from ticktape.simulate.opend_calls import Answer, Calls, Client
@@ -92,8 +93,15 @@ class Connection(asyncio.Protocol):
             at = end
         del self._received[:at]
 
-    def send(self, data: bytes) -> None:
-        """Send whole frames, in pieces if that fault is on."""
+    def send(self, frames: bytes, body_format: BodyFormat | None = None) -> None:
+        """Send whole plain protobuf frames as the client wants them, in pieces if that fault is on.
+
+        Bodies become those of `body_format`; without it they are pushes.
+        """
+        wire = self.client.wire
+        self._write(wire.dress(frames, wire.push_format if body_format is None else body_format))
+
+    def _write(self, data: bytes) -> None:
         if self._transport.is_closing() or not data:
             return
         if SPLIT not in self._faults:
@@ -103,8 +111,9 @@ class Connection(asyncio.Protocol):
         if self._splitting is None:
             self._splitting = self._loop.create_task(self._send_split())
 
-    def send_pushes(self, data: bytes, elapsed_s: float) -> None:
+    def send_pushes(self, frames: bytes, elapsed_s: float) -> None:
         """Send the push frames of a step of `elapsed_s`; now and then the line breaks in the middle."""
+        data = self.client.wire.dress(frames, self.client.wire.push_format)
         if data and self._faults.strikes(MID_FRAME_CLOSE, elapsed_s):
             data = data[: cut_inside_a_frame(data, self._faults.random(MID_FRAME_CLOSE))]
             _log.info("closing inside a frame", connection=self.client.connection)
@@ -112,7 +121,7 @@ class Connection(asyncio.Protocol):
             self._unsent.clear()
             self._transport.close()
             return
-        self.send(data)
+        self._write(data)
 
     def close(self) -> None:
         """Send what is waiting, then close."""
@@ -125,13 +134,19 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _request(self, proto_id: int, body_format: int, serial: int, body: bytes, digest: bytes) -> None:
-        if body_format != BodyFormat.PROTOBUF or hashlib.sha1(body, usedforsecurity=False).digest() != digest:
-            _log.warning("request ignored: not protobuf or wrong SHA-1", proto_id=proto_id)
+        try:
+            plain = self.client.wire.open(proto_id, body)
+            said_in = BodyFormat(body_format)
+        except (Undecryptable, ValueError) as error:
+            _log.warning("request ignored", proto_id=proto_id, error=str(error))
             return
-        answer: Answer | None = self._calls.answer(self.client, proto_id, serial, body, self._loop.time())
+        if hashlib.sha1(plain, usedforsecurity=False).digest() != digest:
+            _log.warning("request ignored: wrong SHA-1, or not encrypted as it should be", proto_id=proto_id)
+            return
+        answer: Answer | None = self._calls.answer(self.client, proto_id, serial, plain, self._loop.time(), said_in)
         if answer is None:
             return
-        self.send(answer.frame)
+        self.send(answer.frame, said_in)
         if answer.first_push is not None:
             self._push_cached(self, answer.first_push)
 

@@ -31,6 +31,7 @@ from ticktape.simulate.opend_calls import FIRST_PUSH_TICKS_MAX, Calls
 from ticktape.simulate.opend_connection import Connection
 from ticktape.simulate.opend_encode import CACHED, REALTIME
 from ticktape.simulate.opend_frames import Encoder, Frames
+from ticktape.simulate.opend_wire import GatewayKey
 from ticktape.simulate.sessions import TradingSession, opening_us
 from ticktape.simulate.symbols import list_symbols
 from ticktape.simulate.tick_store import Spans
@@ -59,6 +60,7 @@ class Options:
     quota: int = 2000
     faults: Faults = field(default_factory=Faults)
     truth: Path | None = None
+    key: GatewayKey | None = None
 
 
 def serve(options: Options) -> None:
@@ -106,7 +108,7 @@ class OpenDServer:
             keeps_sequences=options.truth is not None,
         )
         self._encoder = Encoder(self.market.listings, self.market.store.rings, options.ticks_per_push_max)
-        self.calls = Calls(self.market, self._encoder, options.seed, options.quota)
+        self.calls = Calls(self.market, self._encoder, options.seed, options.quota, options.key)
         self._faults = options.faults
         self._repeats = self._make_repeats()
         self._repeated = 0

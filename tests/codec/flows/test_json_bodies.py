@@ -20,7 +20,8 @@ from codec.bits import PAD_BYTES
 from codec.columns import TickBuffer
 from codec.markets import HK
 from codec.opend.decoder import ControlFrame, Decoded, OpenDDecoder, PulledTicks, Refused
-from codec.opend.json_bodies import JSON_BODY_BYTES_MAX, UndecodableJson, decode_json_ticks, to_protobuf
+from codec.opend.json_bodies import JSON_BODY_BYTES_MAX, UndecodableJson, to_protobuf
+from codec.opend.json_ticks import decode_json_ticks
 from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
 from codec.opend.replies import FlowLines, GatewayError, OneRow
 from codec.spans import Span

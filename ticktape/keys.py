@@ -1,0 +1,42 @@
+"""Key files: read once, at the edge, with one clear word on what is wrong with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codec.opend.cipher import BadKey, RsaCipher
+from codec.opend.protocol import BodyFormat
+from ingest.opend.encryption import WireMode
+from ticktape.settings import BadSettings, OpenDSettings
+
+_FILE_BYTES_MAX = 64 << 10
+"""A key of 1024 bit has 900 bytes."""
+
+
+def wire_mode(gateway: OpenDSettings) -> WireMode:
+    """How to talk to this gateway. Raises BadSettings where its key cannot be used."""
+    key = gateway.rsa_key_file
+    return WireMode(
+        BodyFormat[gateway.body_format.upper()],
+        read_rsa_key(key, f"gateway {gateway.name}: rsa_key_file") if key else None,
+    )
+
+
+def read_rsa_key(path: Path, named_by: str) -> RsaCipher:
+    """The cipher of the private key in the file at `path`.
+
+    Raises
+    ------
+    BadSettings
+        It cannot be read or is not a key that OpenD takes; the text begins with `named_by`.
+    """
+    try:
+        with path.open("rb") as file:
+            pem = file.read(_FILE_BYTES_MAX)
+    except OSError as error:
+        raise BadSettings([f"{named_by} cannot be read: {path}: {error.strerror}"]) from error
+    try:
+        return RsaCipher(pem)
+    except BadKey as error:
+        make = "make one by `openssl genrsa -traditional -out FILE 1024`"
+        raise BadSettings([f"{named_by} cannot be used: {path}: {error}; {make}"]) from None
