@@ -8,7 +8,7 @@ protobuf, which the connection makes into what its client wants (ticktape/simula
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,7 @@ from protos.opend import (
     ticker_pb2,
     user_info_pb2,
 )
+from ticktape.simulate.frequency import Frequency
 from ticktape.simulate.market import EVERY_SESSION, Market
 from ticktape.simulate.opend_frames import Encoder
 from ticktape.simulate.opend_quotes import CallRefused, QuoteCalls
@@ -56,13 +57,6 @@ REFUSED_CODE = -1
 
 _QUOTE_RIGHT_LEVEL_2 = 3
 _SUB_TYPES = frozenset({1, 2, *range(4, 23)})
-_FREQUENCIES = {
-    ProtoId.GET_CAPITAL_FLOW: (30, 30.0),
-    ProtoId.GET_CAPITAL_DISTRIBUTION: (30, 30.0),
-    ProtoId.GET_ARK_STOCK_DYNAMIC: (60, 30.0),
-}
-"""Requests allowed in any so many seconds, by all connections of the login together."""
-
 _COVERED_US = {
     SessionChoice.RTH: TradingSession.REGULAR,
     SessionChoice.ETH: TradingSession.REGULAR | TradingSession.EXTENDED,
@@ -103,6 +97,7 @@ class Calls:
     book : the login's subscriptions
     quotes : answers that need none
     requests : calls received, by name; unknown ones as `unknown:<id>`
+    frequency : how often each came, and whether that was too often
     """
 
     def __init__(self, market: Market, encoder: Encoder, seed: int, quota: int, key: GatewayKey | None = None) -> None:
@@ -113,7 +108,7 @@ class Calls:
         self.requests: Counter[str] = Counter()
         self._random = random.Random(f"{seed}/connections")
         self._connections = 0
-        self._asked_s: dict[ProtoId, deque[float]] = {call: deque() for call in _FREQUENCIES}
+        self.frequency = Frequency()
         self._first_push: Spans | None = None
         quotes = self.quotes
         self._calls: dict[int, _Call] = {
@@ -183,6 +178,7 @@ class Calls:
     def _handle(
         self, call: _Call, client: Client, proto_id: ProtoId, body: bytes, body_format: BodyFormat, now_s: float
     ) -> Message | Spans | None:
+        refusal = self.frequency.ask(proto_id, now_s)
         if not client.ready and proto_id != ProtoId.INIT_CONNECT:
             raise CallRefused("the first request must be InitConnect")
         try:
@@ -194,18 +190,9 @@ class Calls:
         if not request.IsInitialized():
             missing = ", ".join(request.FindInitializationErrors())
             raise CallRefused(f"the request does not decode: required fields are missing: {missing}")
-        if proto_id in _FREQUENCIES:
-            self._limit(proto_id, now_s)
+        if refusal is not None:
+            raise CallRefused(refusal)
         return call.handle(client, request.c2s, now_s)
-
-    def _limit(self, proto_id: ProtoId, now_s: float) -> None:
-        requests_max, window_s = _FREQUENCIES[proto_id]
-        asked_s = self._asked_s[proto_id]
-        while asked_s and asked_s[0] <= now_s - window_s:
-            asked_s.popleft()
-        if len(asked_s) >= requests_max:
-            raise CallRefused(f"too frequent: at most {requests_max} requests in {window_s:.0f} seconds")
-        asked_s.append(now_s)
 
     def _init_connect(
         self, client: Client, c2s: init_connect_pb2.InitConnectC2S, now_s: float

@@ -164,6 +164,7 @@ class OpenDServer:
             "repeats": self._repeated,
             "requests": dict(self.calls.requests),
             "faults": dict(self._faults.struck),
+            "frequency": self.calls.frequency.report(),
         }
 
     async def _listen(self) -> asyncio.Server:
