@@ -21,7 +21,8 @@ from codec.longport.protocol import Command, PacketType
 from codec.longport.replies import FlowLines, NeedsRoom, ReplyDecoder
 from codec.spans import Span
 from codec.symbols import SymbolTable
-from protos.longport.capital_flow_pb2 import CapitalDistributionResponse
+from protos.longport.capital_flow_pb2 import CapitalDistributionResponse, CapitalFlowIntradayResponse
+from protos.longport.trade_pb2 import PushTrade, SecurityTradeResponse
 from tests.codec import wire
 from tests.codec.longport import packing
 from tests.codec.longport import strategies as drawn
@@ -42,6 +43,7 @@ from tests.fuzz.target import (
     check_ticks,
     collected,
     nothing_unwritten,
+    shortened_to_one_of,
 )
 
 _SYMBOL = wire.piece(1, b"700.HK")
@@ -57,7 +59,7 @@ class PacketReader:
     ) -> None:
         self._symbols, self._conditions = SymbolTable(PARTITIONS), ConditionTable()
         self._decoder = LongportDecoder(self._symbols, self._conditions, clock, gateway_id=GATEWAY_ID)
-        self._decoder._notes = self._decoder._notes[: chance.choice((2, 5, 64, 4096))].copy()
+        self._decoder._notes = shortened_to_one_of(chance, self._decoder._notes, 2, 5, 64)
         self._ticks = TickBuffer(chance.choice((3, 5, 10, 40, 5000)))
         memory.guard(self._symbols, self._conditions, self._decoder, self._ticks)
         self._blocks = Blocks(self._ticks, fill, nothing_unwritten)
@@ -100,8 +102,14 @@ def _moved(note: Note, start: int, stop: int) -> object:
 
 @functools.cache
 def _trade_bodies(corpus_seed: int) -> list[bytes]:
+    """Trades of which each is refused, and what Hypothesis draws."""
     pushes = (drawn.usual_pushes(), drawn.usual_pushes(drawn.trades), drawn.general_bodies(3))
-    return collected(corpus_seed, *pushes, drawn.usual_pulls(), drawn.general_bodies(2))
+    pushed, pulled = PushTrade(symbol="700.HK", sequence=5), SecurityTradeResponse(symbol="700.HK")
+    for _ in range(8):
+        pushed.trade.add(price="x", volume=1, timestamp=1_700_000_000)
+        pulled.trades.add(price="x", volume=1, timestamp=1_700_000_000)
+    bodies = [pushed.SerializeToString(), pulled.SerializeToString()]
+    return bodies + collected(corpus_seed, *pushes, drawn.usual_pulls(), drawn.general_bodies(2))
 
 
 class Packets(Target):
@@ -169,6 +177,7 @@ class RepliesReader:
     ) -> None:
         self._symbols, self._command = SymbolTable(PARTITIONS), command
         self._decoder = ReplyDecoder(self._symbols, clock, source="longport", gateway="lp", gateway_id=GATEWAY_ID)
+        self._decoder._notes = shortened_to_one_of(chance, self._decoder._notes, 1, 5)
         self._lines = FlowBuffer(chance.choice((3, 6, 500)))
         memory.guard(self._symbols, self._decoder, self._lines)
         self._blocks = Blocks(self._lines, fill, nothing_unwritten)
@@ -198,7 +207,13 @@ class FlowReplies(Target):
     command = Command.QUERY_CAPITAL_FLOW_INTRADAY
 
     def corpus(self, corpus_seed: int) -> list[bytes]:
-        return collected(corpus_seed, drawn.usual_flows(), drawn.usual_flows(spoilt=False), drawn.general_flows())
+        refused = CapitalFlowIntradayResponse(symbol="700.HK")
+        for _ in range(8):
+            refused.capital_flow_lines.add(inflow="x", timestamp=1_700_000_000)
+        bodies = [refused.SerializeToString()]
+        return bodies + collected(
+            corpus_seed, drawn.usual_flows(), drawn.usual_flows(spoilt=False), drawn.general_flows()
+        )
 
     def wrap(self, chance: random.Random, bodies: Sequence[bytes]) -> bytes:
         return bodies[0]

@@ -15,7 +15,7 @@ def rearranged(chance: random.Random, message: bytes) -> bytes:
     at = chance.randrange(len(fields))
     begin, field = fields[at]
     inner = field[begin:]
-    if field[0] & 7 == wire.LENGTH_DELIMITED and _fields(inner) and chance.randrange(5):
+    if field[0] & 7 == wire.LENGTH_DELIMITED and _fields(inner) and chance.randrange(2):
         key, _ = _varint_at(field, 0, len(field))
         fields[at] = 0, wire.varint(key) + _sized(rearranged(chance, inner))
     else:

@@ -17,6 +17,7 @@ from codec.opend.decoder import Decoded, Note, OpenDDecoder, PulledTicks
 from codec.opend.protocol import HEADER_BYTES, BodyFormat, ProtoId, pack_frame
 from codec.spans import Span
 from codec.symbols import SymbolTable
+from protos.opend import ticker_pb2
 from tests.codec import strategies as drawn
 from tests.codec import wire
 from tests.codec.feeding import read_chunks
@@ -32,6 +33,7 @@ from tests.fuzz.target import (
     Target,
     check_ticks,
     collected,
+    shortened_to_one_of,
 )
 from tests.vectors import frame_vectors, tick_samples
 
@@ -54,7 +56,7 @@ class StreamReader:
     ) -> None:
         self._symbols = SymbolTable(PARTITIONS)
         self._decoder = OpenDDecoder(self._symbols, clock, gateway_id=GATEWAY_ID, checks_sha1=checks_sha1)
-        self._decoder._notes = self._decoder._notes[: chance.choice((2, 5, 64, 4096))].copy()
+        self._decoder._notes = shortened_to_one_of(chance, self._decoder._notes, 2, 5, 64)
         self._ticks = TickBuffer(chance.choice((3, 5, 10, 40, 5000)))
         memory.guard(self._symbols, self._decoder, self._ticks)
         self._blocks = Blocks(self._ticks, fill, no_ordinals)
@@ -98,9 +100,15 @@ def _moved(note: Note, start: int, consumed: int) -> Note:
 
 @functools.cache
 def _tick_bodies(corpus_seed: int) -> list[bytes]:
-    """The vendors' samples, the worked frames, and what Hypothesis draws."""
+    """The vendors' samples, the worked frames, ticks of which each is refused, and what Hypothesis draws."""
     samples = [sample.message().SerializeToString() for sample in tick_samples()]
     samples += [vector.frame[HEADER_BYTES:] for vector in frame_vectors()]
+    refused = ticker_pb2.UpdateTickerResponse(retType=0)
+    refused.s2c.security.market, refused.s2c.security.code = HK, "00700"
+    for sequence in range(8):
+        time = "2026-11-31 09:30:00"
+        refused.s2c.tickerList.add(time=time, sequence=sequence, dir=1, price=1, volume=1, turnover=1)
+    samples.append(refused.SerializeToString())
     kinds = (drawn.usual_bodies(spoilt=False), drawn.usual_bodies(), drawn.general_bodies())
     return samples + collected(corpus_seed, *kinds)
 

@@ -45,6 +45,7 @@ from tests.fuzz.target import (
     check_ticks,
     collected,
     nothing_unwritten,
+    shortened_to_one_of,
 )
 from tests.vectors import flow_samples, frame_vectors, tick_samples
 
@@ -76,6 +77,8 @@ class RepliesReader:
         self._asked = Asked(self._symbols.id_of(market, "700"), market, period)
         self._decoder = ReplyDecoder(self._symbols, clock, source="futu", gateway="opend-1", gateway_id=GATEWAY_ID)
         self._tick_decoder = OpenDDecoder(self._symbols, clock, gateway_id=GATEWAY_ID)
+        self._decoder._notes = shortened_to_one_of(chance, self._decoder._notes, 1, 5)
+        self._decoder._spans = shortened_to_one_of(chance, self._decoder._spans, 4)
         self._lines = FlowBuffer(chance.choice((3, 6, 500)))
         self._ticks = TickBuffer(chance.choice((3, 6, 500)))
         memory.guard(self._symbols, self._decoder, self._tick_decoder, self._lines, self._ticks)
@@ -134,6 +137,10 @@ class FlowReplies(Target):
 
     def corpus(self, corpus_seed: int) -> list[bytes]:
         samples = [sample.message().SerializeToString() for sample in flow_samples()]
+        refused = GetCapitalFlowResponse(retType=0)
+        for _ in range(8):
+            refused.s2c.flowItemList.add(inFlow=1, time="2026-11-31 09:30:00")
+        samples.append(refused.SerializeToString())
         return samples + collected(corpus_seed, *map(flows.usual_bodies, (HK, US)), flows.general_bodies(HK))
 
     def wrap(self, chance: random.Random, bodies: Sequence[bytes]) -> bytes:

@@ -128,6 +128,11 @@ class Blocks:
         return self._bytes(self.first, rows)
 
 
+def shortened_to_one_of(chance: random.Random, array: NDArray[Any], *lengths: int) -> NDArray[Any]:
+    """The beginning of an array into which a decoder may write only so much: then it is soon full."""
+    return array[: chance.choice((*lengths, len(array)))].copy()
+
+
 def nothing_unwritten(buffer: object) -> None: ...
 
 
