@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from codec.errors import TicktapeError
+from ingest.opend.poll_plan import poll_wishes, possible_periods
 from ingest.opend.probe import GatewayUnreachable, probe_gateway
 from sinks import schema, topics
 from sinks.clickhouse import ClickHouse
@@ -22,6 +23,7 @@ from sinks.clickhouse_errors import ClickHouseError, ClickHouseFolderLocked, Cli
 from sinks.journal import JournalLocked, JournalOnNetworkFileSystem
 from sinks.journal.guards import FolderLock, refuse_network_file_system
 from ticktape.exits import Exit, exit_of
+from ticktape.gateways import poll_configs
 from ticktape.keys import wire_mode
 from ticktape.settings import BadSettings, OpenDSettings, Settings
 from ticktape.settings.fields import Address
@@ -67,6 +69,7 @@ async def _findings(settings: Settings) -> list[Finding]:
     for gateway in settings.gateway:
         if isinstance(gateway, OpenDSettings) and gateway.url.startswith("tcp://"):
             findings.append(await _gateway(settings, gateway))
+            findings += _polls(settings, gateway)
     findings += await asyncio.to_thread(lambda: list(_journal(settings)))
     findings += await _kafka(settings)
     findings += await asyncio.to_thread(lambda: list(_clickhouse(settings)))
@@ -107,6 +110,14 @@ async def _gateway(settings: Settings, gateway: OpenDSettings) -> Finding:
     return Finding(
         what, f"{answer}, logged in; {report.quota_used} of {quota} subscriptions used, {len(wanted)} wanted"
     )
+
+
+def _polls(settings: Settings, gateway: OpenDSettings) -> Iterator[Finding]:
+    """How often the quotas let us ask; less often than configured is no failure."""
+    by_calendar = settings.schedule.calendar == "auto"
+    wishes = poll_wishes(poll_configs(settings, gateway), by_calendar=by_calendar)
+    for possible in possible_periods(wishes, gateway.quota_share, by_calendar=by_calendar):
+        yield Finding(f"polls of {gateway.name}", str(possible))
 
 
 def _journal(settings: Settings) -> Iterator[Finding]:

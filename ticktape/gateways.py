@@ -164,6 +164,17 @@ def gateway_configs(settings: Settings, worker: str) -> list[GatewayConfig]:
     ]
 
 
+def poll_configs(settings: Settings, gateway: OpenDSettings) -> tuple[PollConfig, ...]:
+    """The feeds that this gateway is to be asked for."""
+    return tuple(
+        PollConfig(feed, subscription.symbols, subscription.poll_interval.total_seconds(), subscription.periods)
+        for subscription in settings.subscription
+        if subscription.gateway == gateway.name
+        for feed in subscription.feeds
+        if feed in CALL_OF_FEED
+    )
+
+
 def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig:
     ours = [each for each in settings.subscription if each.gateway == gateway.name]
     ticks = [each for each in ours if TICKS.name in each.feeds]
@@ -180,12 +191,6 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
         for symbol in subscription.symbols:
             if symbol not in pushed:
                 tick_polls[symbol] = min(interval_s, tick_polls.get(symbol, interval_s))
-    polls = [
-        PollConfig(feed, subscription.symbols, subscription.poll_interval.total_seconds(), subscription.periods)
-        for subscription in ours
-        for feed in subscription.feeds
-        if feed in CALL_OF_FEED
-    ]
     port = gateway.port
     assert port is not None, "a tcp:// URL names its port"
     return GatewayConfig(
@@ -195,7 +200,7 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
         host=gateway.host,
         port=port,
         symbols=tuple(symbols),
-        polls=tuple(polls),
+        polls=poll_configs(settings, gateway),
         quota_share=gateway.quota_share,
         us_sessions={symbol: session for symbol, session in sessions.items() if session is not SessionChoice.ALL},
         tick_polls=tick_polls,

@@ -42,6 +42,11 @@ sink_listen = "127.0.0.1:8809"    # the same of sink
 # probes_listen = "0.0.0.0:8810"  # only /livez /readyz /metrics, for other machines
 # token_file = "token"            # needed to listen beyond this machine
 
+[schedule]
+calendar = "auto"                 # polls pause while a market is closed, by its calendar; "off": around the clock
+# closed = [2026-09-08]           # dates on which no market trades after all, such as a typhoon's
+# open = []                       # dates on which they do; the gateway's own word about a market wins over both
+
 [[gateway]]
 name = "opend-1"
 kind = "opend"
@@ -51,12 +56,15 @@ url = "tcp://127.0.0.1:11111"     # as in OpenD's own settings (api_port)
 # rsa_key_file = "opend.pem"      # turns encryption on: OpenD's rsa_private_key, 1024 bit, made by
 #                                 # openssl genrsa -traditional -out opend.pem 1024
 # body_format = "protobuf"        # or "json": bodies that a person can read on the wire, and slower
+# quota_share = 1.0               # of the request quotas; less when another program uses the same login
 # frame_bytes_max = "16MiB"
 
 [[subscription]]
 gateway = "opend-1"
 symbols = ["HK.00700", "HK.09988", "US.AAPL"]   # or symbols_file = "symbols.txt", one a line, # comments
-feeds = ["ticks"]
+feeds = ["ticks"]                 # also capital_flow, capital_distribution, ark_dynamic, which are polled
+# poll_interval = "60s"           # slower when the quotas say so: ticktape check tells
+# periods = ["intraday"]          # of capital_flow; also day, week, month, which are polled after the close
 # session = "all"                 # of US symbols: rth | eth | all
 """
 

@@ -79,6 +79,8 @@ def _show(console: Console, status: dict[str, Any], zone: ZoneInfo) -> None:
     if status["gateways"]:
         console.print(_gateways(status["gateways"]))
     for name, gateway in status["gateways"].items():
+        for feed, polls in gateway["polls"].items():
+            console.print(f"{name} polls {feed}: {_polls(polls)}", style="dim", highlight=False)
         _show_refused(console, name, gateway["refused"])
 
 
@@ -135,6 +137,16 @@ def _gateways(gateways: dict[str, dict[str, Any]]) -> Table:
             f"{gateway['connects']:,}",
         )
     return table
+
+
+def _polls(polls: dict[str, float]) -> str:
+    parts = []
+    if polls["targets"]:
+        slower = f", asked for every {polls['interval_s']:g} s" if polls["period_s"] > polls["interval_s"] else ""
+        parts.append(f"{polls['targets']:,} every {polls['period_s']:.0f} s{slower}")
+    if polls["at_close"]:
+        parts.append(f"{polls['at_close']:,} after each close")
+    return "; ".join(parts)
 
 
 def _show_refused(console: Console, gateway: str, refused: dict[str, str]) -> None:
