@@ -197,16 +197,35 @@ def audit(
 
 
 @app.command()
-def check(context: typer.Context, config: ConfigOption = None, log_format: LogFormatOption = None) -> None:
+def check(
+    context: typer.Context,
+    observe: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Instead, watch ticks of a few symbols for so long, as in 10m."),
+    ] = None,
+    config: ConfigOption = None,
+    log_format: LogFormatOption = None,
+) -> None:
     """Try every endpoint, right and table.
 
     Says what is wrong and what to do about it. Ends with 1 on any failure, with 3 when tables or
-    topics do not fit.
+    topics do not fit. With --observe it tests what we believe of OpenD's ticks on your own OpenD:
+    its counters, sequences, times and delays. Ends with 1 when something does not hold.
 
     \b
     ticktape check
+    ticktape check --observe 10m
     """
     common = common_options(context, config, log_format)
+    if observe is not None:
+        from ticktape.observe import run_observe
+        from ticktape.settings.units import parse_duration
+
+        try:
+            duration_s = parse_duration(observe).total_seconds()
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--observe") from None
+        raise typer.Exit(run_observe(common.settings(), duration_s))
     from ticktape.check import run_check
 
     raise typer.Exit(run_check(common.settings()))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from codec.arrow import batch_of_rows, ipc_stream
+from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
 from codec.tables import TICKS
 from protos.opend import ticker_pb2
 from sinks.record_scan import ScannedRecord
@@ -94,6 +95,7 @@ def test_a_step_of_the_workers_count_is_a_loss(totals: list[int], jumps: list[ob
 def test_a_refused_tick_is_named_by_its_dead_letter() -> None:
     ticks: list[ticker_pb2.Ticker] = wire.make_ticks(range(3))
     pushed, pulled = wire.push_frame(KEY[1], ticks), wire.pull_frame(OTHER[1], ticks, serial=1)
+    in_json = '{"retType": 0, "s2c": {"security": {"market": 1, "code": "00700"}, "tickerList": [{"sequence": "77"}]}}'
     letters = [
         ("tick 1: the price is infinite or not a number", pushed),
         ("tick 2: the time cannot be read", pulled),
@@ -101,5 +103,7 @@ def test_a_refused_tick_is_named_by_its_dead_letter() -> None:
         ("no tick at all", pushed),
         ("tick 0: cut off", pushed[:-3]),
         ("tick 0: of something else", b"XX" * 40),
+        ("tick 0: a price is NaN", pack_frame(ProtoId.UPDATE_TICKER, 0, in_json.encode(), BodyFormat.JSON)),
+        ("tick 0: cut off", pack_frame(ProtoId.UPDATE_TICKER, 0, in_json[:-2].encode(), BodyFormat.JSON)),
     ]
-    assert refused_sequences(letters) == {KEY[1]: {wire.sequence_of(1)}, OTHER[1]: {wire.sequence_of(2)}}
+    assert refused_sequences(letters) == {KEY[1]: {wire.sequence_of(1), 77}, OTHER[1]: {wire.sequence_of(2)}}

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from codec.markets import symbol_name
@@ -32,7 +33,7 @@ def _ticks_of(frame: bytes) -> list[tuple[str, Sequence[ticker_pb2.Ticker]]]:
     if len(frame) < HEADER_BYTES:
         return []
     magic, proto_id, body_format, *_ = HEADER.unpack_from(frame)
-    if magic != MAGIC or body_format != BodyFormat.PROTOBUF:
+    if magic != MAGIC:
         return []
     response: ticker_pb2.UpdateTickerResponse | ticker_pb2.GetTickerResponse
     if proto_id == ProtoId.UPDATE_TICKER:
@@ -41,9 +42,13 @@ def _ticks_of(frame: bytes) -> list[tuple[str, Sequence[ticker_pb2.Ticker]]]:
         response = ticker_pb2.GetTickerResponse()
     else:
         return []
+    body = frame[HEADER_BYTES:]
     try:
-        response.ParseFromString(frame[HEADER_BYTES:])
-    except DecodeError:
+        if body_format == BodyFormat.JSON:
+            json_format.Parse(body, response, ignore_unknown_fields=True)
+        else:
+            response.ParseFromString(body)
+    except (DecodeError, json_format.ParseError):
         return []
     security = response.s2c.security
     return [(symbol_name(security.market, security.code), response.s2c.tickerList)]
