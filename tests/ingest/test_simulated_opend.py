@@ -27,6 +27,7 @@ RUNS = {
     "everything": _EVERYTHING,
     "everything, encrypted": _EVERYTHING,
     "everything, encrypted JSON": _EVERYTHING,
+    "outages": "logout@0.2+0.3,backend-lost@0.6+0.2,right-lost@1+0.2",
 }
 """Strengths at which each fault strikes in a second and a half, whatever its luck."""
 MODES = {"everything, encrypted": "ecb", "everything, encrypted JSON": "json-cbc"}
@@ -72,5 +73,7 @@ async def test_what_is_journaled_is_what_was_traded(name: str, simulators: Mappi
     assert (run.gateway.stats.connects > 1) == ("close" in RUNS[name])
     assert (letters.total() > 0) == ("bad-sha1" in RUNS[name])
     assert ("decode_error" in {row["cause"] for row in gaps}) == ("bad-sha1" in RUNS[name])
+    told = {"not_logged_in", "gateway_lost_backend", "quote_right_lost"}
+    assert ({row["cause"] for row in gaps} >= told) == (name == "outages")
     if "duplicate" in RUNS[name]:
         assert stats.repeat_rows["ticks"] > truth["repeats"] > 100

@@ -40,7 +40,9 @@ def opend(
         str,
         typer.Option(
             metavar="A,B",
-            help="duplicate, split, mid-frame-close, bad-sha1, cached-repush, uncounted; each may have =strength.",
+            help="duplicate, split, mid-frame-close, bad-sha1, cached-repush, uncounted, logout, kicked-out, "
+            "right-lost, backend-lost, restart; each may have =STRENGTH. The last five may come once, "
+            "@AT+FOR seconds after the first subscription.",
         ),
     ] = "",
     faults_at: Annotated[
@@ -69,6 +71,7 @@ def opend(
     ticktape simulate opend --port 11111 --rate 20000
     ticktape simulate opend --port 0 --seed 7 --speed 60 --faults duplicate=0.05,split
     ticktape simulate opend --rsa-key opend.pem --aes ecb
+    ticktape simulate opend --faults logout@10+5,backend-lost=0.1
     """
     common_options(context, None, log_format)
     from ticktape.exits import Exit

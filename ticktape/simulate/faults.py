@@ -28,6 +28,13 @@ DUPLICATE, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH, UNCOUNTED = (
     "cached-repush",
     "uncounted",
 )
+LOGOUT, KICKED_OUT, RIGHT_LOST, BACKEND_LOST, RESTART = (
+    "logout",
+    "kicked-out",
+    "right-lost",
+    "backend-lost",
+    "restart",
+)
 FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
     {
         DUPLICATE: (0.05, "share of pushed ticks that are pushed again a little later"),
@@ -36,12 +43,19 @@ FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
         BAD_SHA1: (1.0, "push frames with a wrong SHA-1, a second"),
         CACHED_REPUSH: (1.0, "symbols whose cached ticks are pushed again, a second"),
         UNCOUNTED: (0.01, "share of Hong Kong's ticks before which the counter skips one"),
+        LOGOUT: (0.02, "logins that end until somebody enters a code, a second"),
+        KICKED_OUT: (0.02, "logins that another program takes, a second"),
+        RIGHT_LOST: (0.02, "losses of the right to Hong Kong's quotes, a second"),
+        BACKEND_LOST: (0.02, "losses of the link to the quote servers, a second"),
+        RESTART: (0.02, "restarts that forget every subscription and what was cached, a second"),
     }
 )
 """Default strength and its meaning."""
+OUTAGES = (LOGOUT, KICKED_OUT, RIGHT_LOST, BACKEND_LOST, RESTART)
+"""These last some seconds, and may come once: `logout@5+2` is 5 s after the first subscription, for 2 s."""
 
 _SHARES = frozenset({DUPLICATE, SPLIT, UNCOUNTED})
-PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES)
+PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES and name not in OUTAGES)
 """What strikes at an instant, and so can be planned by `--faults-at`."""
 
 REPEAT_STEPS_MAX = 40
@@ -66,20 +80,30 @@ class Faults:
     ----------
     planned : (real seconds from the market's start, fault) of single strikes, ascending
     struck : how often each came
+    once : (seconds after the first subscription, seconds that it lasts) of lasting ones that come once
     """
 
     strength: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     planned: deque[tuple[float, str]] = field(default_factory=deque)
+    once: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     struck: Counter[str] = field(default_factory=Counter)
     _armed: Counter[str] = field(default_factory=Counter, repr=False)
     _randoms: dict[str, random.Random] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, text: str, seed: int, plan: str = "") -> Faults:
-        """Read `name[=strength],…` and the plan `SECONDS:name,…`; empty for none. Raises BadFault."""
-        strength = {}
+        """Read `name[=strength],…`, with `name@at+for` among them, and the plan `SECONDS:name,…`; empty for none.
+
+        Raises BadFault.
+        """
+        strength: dict[str, float] = {}
+        once: dict[str, tuple[float, float]] = {}
         for item in filter(None, (part.strip() for part in text.split(","))):
+            name, at, when = item.partition("@")
+            if at:
+                once[name] = _once(item, name, when)
+                continue
             name, _, value = item.partition("=")
             if name not in FAULTS:
                 raise BadFault(f"no fault is called {name!r}; there are: {', '.join(FAULTS)}")
@@ -89,7 +113,7 @@ class Faults:
                 raise BadFault(f"{item!r}: after = comes a number, {FAULTS[name][1]}") from None
             if not (0 < strength[name] < math.inf) or (name in _SHARES and strength[name] > 1):
                 raise BadFault(f"{item!r} is out of range: {FAULTS[name][1]}")
-        return cls(strength, seed, _planned(plan))
+        return cls(strength, seed, _planned(plan), once)
 
     def __contains__(self, name: str) -> bool:
         return name in self.strength
@@ -124,6 +148,20 @@ def _planned(text: str) -> deque[tuple[float, str]]:
         if name not in PLANNABLE:
             raise BadFault(f"{name!r} cannot be planned; there are: {', '.join(PLANNABLE)}")
     return deque(sorted(planned))
+
+
+def _once(item: str, name: str, when: str) -> tuple[float, float]:
+    """Read `at+for` of a fault that lasts."""
+    if name not in OUTAGES:
+        raise BadFault(f"{item!r}: only {', '.join(OUTAGES)} last")
+    at, _, lasts = when.partition("+")
+    try:
+        at_s, lasts_s = float(at), float(lasts)
+    except ValueError:
+        raise BadFault(f"{item!r}: after @ comes AT+FOR, in seconds") from None
+    if not (0 <= at_s < math.inf) or not (0 < lasts_s < math.inf):
+        raise BadFault(f"{item!r} is out of range: after @ comes AT+FOR, in seconds")
+    return at_s, lasts_s
 
 
 class Repeats:

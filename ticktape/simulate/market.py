@@ -61,6 +61,7 @@ class Market:
         self.index = {(listing.market, listing.code): i for i, listing in enumerate(listings)}
         self.store = TickStore(self.listings, seed, uncounted=uncounted, keeps_sequences=keeps_sequences)
         self.now_us = start_us
+        self._cached_from = np.zeros(len(self.listings), np.int64)
         self._speed = speed
         self._ticks_max = ticks_max
         self._activity = Activity(self.listings, rate, speed, np.random.default_rng([seed, 1]))
@@ -96,6 +97,18 @@ class Market:
             counts = np.full(len(cold), CACHE_TICKS, np.int64)
             fit = np.cumsum(counts) <= self._ticks_left()
             self.store.generate(cold[fit], counts[fit], max(open_us, stop_us - _CACHE_SPREAD_US), stop_us)
+
+    def cached(self, symbols: NDArray[np.int64], ticks_max: int) -> Spans:
+        """Up to `ticks_max` newest ticks that the gateway holds of each symbol, of those that have any."""
+        spans = self.store.last(symbols, ticks_max)
+        first: NDArray[np.int64] = np.maximum(spans.first, self._cached_from[spans.symbol])
+        count = spans.count - (first - spans.first)
+        have = count > 0
+        return Spans(spans.symbol[have], first[have], count[have])
+
+    def forget_cache(self) -> None:
+        """The gateway holds nothing of what was traded until now."""
+        self._cached_from = self.store.state.ticks.copy()
 
     def session_now(self, market: int) -> TradingSession | None:
         """The session that `market` is in, None when closed."""

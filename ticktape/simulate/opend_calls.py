@@ -36,6 +36,7 @@ from protos.opend import (
 )
 from ticktape.simulate.frequency import Frequency
 from ticktape.simulate.market import EVERY_SESSION, Market
+from ticktape.simulate.opend_condition import Condition
 from ticktape.simulate.opend_frames import Encoder
 from ticktape.simulate.opend_quotes import CallRefused, QuoteCalls
 from ticktape.simulate.opend_subscriptions import Pair, SubscriptionBook, SubscriptionRefused
@@ -55,7 +56,6 @@ RET_SUCCESS, RET_FAILED = 0, -1
 REFUSED_CODE = -1
 """errCode of every refusal; which numbers the real one uses is not documented."""
 
-_QUOTE_RIGHT_LEVEL_2 = 3
 _SUB_TYPES = frozenset({1, 2, *range(4, 23)})
 _COVERED_US = {
     SessionChoice.RTH: TradingSession.REGULAR,
@@ -66,11 +66,12 @@ _COVERED_US = {
 
 @dataclass(slots=True)
 class Client:
-    """One connection: its number here, how its bodies travel, whether InitConnect succeeded."""
+    """One connection: its number here, how its bodies travel, if it wants Notify, if InitConnect succeeded."""
 
     connection: int
     conn_id: int
     wire: ClientWire
+    takes_notices: bool = False
     ready: bool = False
 
 
@@ -95,6 +96,7 @@ class Calls:
     Attributes
     ----------
     book : the login's subscriptions
+    condition : whether the login stands, and what it may see
     quotes : answers that need none
     requests : calls received, by name; unknown ones as `unknown:<id>`
     frequency : how often each came, and whether that was too often
@@ -104,6 +106,7 @@ class Calls:
         self._market, self._encoder = market, encoder
         self._key = key
         self.book = SubscriptionBook(len(market.listings), quota)
+        self.condition = Condition()
         self.quotes = QuoteCalls(market, seed)
         self.requests: Counter[str] = Counter()
         self._random = random.Random(f"{seed}/connections")
@@ -192,6 +195,8 @@ class Calls:
             raise CallRefused(f"the request does not decode: required fields are missing: {missing}")
         if refusal is not None:
             raise CallRefused(refusal)
+        if (why := self.condition.refusal(proto_id)) is not None:
+            raise CallRefused(why)
         return call.handle(client, request.c2s, now_s)
 
     def _init_connect(
@@ -212,7 +217,7 @@ class Calls:
             client.wire.agree(c2s, s2c, self._random)
         except WireRefused as refusal:
             raise CallRefused(str(refusal)) from None
-        client.ready = True
+        client.ready, client.takes_notices = True, c2s.recvNotify
         return s2c
 
     def _global_state(self, client: Client, c2s: Message, now_s: float) -> global_state_pb2.GetGlobalStateS2C:
@@ -223,13 +228,13 @@ class Calls:
             marketSH=MarketState.CLOSED,
             marketSZ=MarketState.CLOSED,
             marketHKFuture=MarketState.CLOSED,
-            qotLogined=True,
-            trdLogined=True,
+            qotLogined=self.condition.has_backend,
+            trdLogined=self.condition.has_backend,
             serverVer=SERVER_VERSION,
             serverBuildNo=SERVER_BUILD,
             time=now_us // SECOND_US,
             localTime=now_us / SECOND_US,
-            programStatus=common_pb2.ProgramStatus(type=common_pb2.ProgramStatusType_Ready),
+            programStatus=self.condition.program,
             connID=client.conn_id,
         )
 
@@ -239,18 +244,7 @@ class Calls:
         return keep_alive_pb2.KeepAliveS2C(time=self._market.now_us // SECOND_US)
 
     def _user_info(self, client: Client, c2s: Message, now_s: float) -> user_info_pb2.GetUserInfoS2C:
-        return user_info_pb2.GetUserInfoS2C(
-            nickName="simulated",
-            apiLevel="1",
-            hkQotRight=_QUOTE_RIGHT_LEVEL_2,
-            usQotRight=_QUOTE_RIGHT_LEVEL_2,
-            isNeedAgreeDisclaimer=False,
-            userID=LOGIN_USER_ID,
-            updateType=0,
-            subQuota=self.book.quota,
-            historyKLQuota=self.book.quota,
-            userAttribution=1,
-        )
+        return self.condition.user_info(LOGIN_USER_ID, self.book.quota)
 
     def _sub(self, client: Client, c2s: subscription_pb2.SubC2S, now_s: float) -> subscription_pb2.SubS2C:
         connection = client.connection
@@ -261,6 +255,7 @@ class Calls:
         if not c2s.isSubOrUnSub:
             self.book.unsubscribe(connection, pairs, now_s)
             return subscription_pb2.SubS2C()
+        self._check_rights(symbols)
         covered_us = self._covered_us(c2s)
         covered = [
             covered_us if self._market.listings[symbol].market == US else TradingSession.REGULAR for symbol, _ in pairs
@@ -286,10 +281,16 @@ class Calls:
         self, client: Client, c2s: subscription_pb2.GetSubInfoC2S, now_s: float
     ) -> subscription_pb2.GetSubInfoS2C:
         used = self.book.used()
-        s2c = subscription_pb2.GetSubInfoS2C(totalUsedQuota=used, remainQuota=self.book.quota - used)
+        s2c = subscription_pb2.GetSubInfoS2C(
+            totalUsedQuota=used,
+            remainQuota=self.book.quota - used,
+            optionUsedQuota=0,
+            optionRemainQuota=self.book.quota,
+        )
         for connection in self.book.connections() if c2s.isReqAllConn else [client.connection]:
             pairs = self.book.pairs_of(connection)
-            info = s2c.connSubInfoList.add(usedQuota=len(pairs), isOwnConnData=connection == client.connection)
+            is_own = connection == client.connection
+            info = s2c.connSubInfoList.add(usedQuota=len(pairs), isOwnConnData=is_own, optionUsedQuota=0)
             for sub_type in sorted({sub_type for _, sub_type in pairs}):
                 securities = [self._security(symbol) for symbol, of_type in pairs if of_type == sub_type]
                 info.subInfoList.add(subType=sub_type, securityList=securities)
@@ -301,9 +302,15 @@ class Calls:
             raise CallRefused(f"subscribe to TICKER of {self._market.listings[symbol].symbol} first")
         if c2s.maxRetNum <= 0:
             raise CallRefused("maxRetNum must be positive")
+        self._check_rights([symbol])
         chosen = np.array([symbol], np.int64)
-        cached = self._market.store.last(chosen, min(c2s.maxRetNum, PULL_TICKS_MAX))
+        cached = self._market.cached(chosen, min(c2s.maxRetNum, PULL_TICKS_MAX))
         return cached if len(cached) else Spans(chosen, np.zeros(1, np.int64), np.zeros(1, np.int64))
+
+    def _check_rights(self, symbols: Iterable[int]) -> None:
+        for symbol in symbols:
+            if self.condition.lacks_right(self._market.listings[symbol].market):
+                raise CallRefused(f"no quote right for {self._market.listings[symbol].symbol}")
 
     def _pairs(
         self, securities: Iterable[common_pb2.Security], sub_types: Sequence[int]
@@ -318,7 +325,7 @@ class Calls:
 
     def _push_cached(self, pairs: Iterable[Pair]) -> None:
         symbols = [symbol for symbol, sub_type in pairs if sub_type == SubType.TICKER]
-        self._first_push = self._market.store.last(np.array(symbols, np.int64), FIRST_PUSH_TICKS_MAX)
+        self._first_push = self._market.cached(np.array(symbols, np.int64), FIRST_PUSH_TICKS_MAX)
 
     def _security(self, symbol: int) -> common_pb2.Security:
         listing = self._market.listings[symbol]

@@ -18,7 +18,7 @@ from codec.opend.protocol import BODY_BYTES_AT, HEADER_BYTES, MAGIC, PROTO_ID_AT
 from codec.sha1 import sha1_into
 from ticktape.simulate.tick_kernel import Rings
 
-PULLED, REALTIME, CACHED = 0, 1, 3
+PULLED, REALTIME, BY_DISCONNECT, CACHED = 0, 1, 2, 3
 """PushDataType (docs/protocols/opend.md 3.2); absent in replies to pulls, as in the vendor's samples."""
 
 TICK_BYTES_MAX = 2 + 25 + 11 + 2 + 9 + 11 + 9 + 9 + 2 + 2 + 2 + 9
@@ -197,7 +197,7 @@ def encode_frames(
     symbols, firsts, counts : (n,) int64, see `tick_store.Spans`; a count of 0 gives one frame without ticks
     ticks_per_frame_max : longer spans are cut into several frames
     proto_id, serial : of the headers; pushes count their serials on from `serial`
-    delivery : PULLED, REALTIME or CACHED
+    delivery : PULLED, REALTIME, BY_DISCONNECT or CACHED
     changes, cached : the clock's arrays
     out : (n_bytes,) uint8, long enough for the frames and `PAD_BYTES` more
     span_at : (n,) int64, written: where each span's frames begin

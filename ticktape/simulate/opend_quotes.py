@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from codec.errors import TicktapeError
-from codec.markets import symbol_name
+from codec.markets import HK, symbol_name
 from protos.opend import (
     ark_stock_dynamic_pb2,
     capital_distribution_pb2,
@@ -64,6 +64,8 @@ class QuoteCalls:
     def symbol_index(self, security: common_pb2.Security) -> int:
         """The index of a security on the wire; raises CallRefused when there is none."""
         index = self._market.index.get((security.market, security.code))
+        if index is None and security.market == HK and not security.code.isdigit():
+            raise CallRefused("options and futures of Hong Kong have no TICKER under LV1")
         if index is None:
             raise CallRefused(f"unknown stock {symbol_name(security.market, security.code)}")
         return index

@@ -19,26 +19,46 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import structlog
 import uvloop
 from numpy.typing import NDArray
 from pyarrow import parquet
 
 from codec.errors import TicktapeError
 from codec.markets import HK, MARKET_TIMES
-from ticktape.simulate.faults import BAD_SHA1, CACHED_REPUSH, DUPLICATE, UNCOUNTED, Faults, Repeats, spoil_sha1
+from ticktape.simulate.faults import (
+    BACKEND_LOST,
+    BAD_SHA1,
+    CACHED_REPUSH,
+    DUPLICATE,
+    RESTART,
+    RIGHT_LOST,
+    UNCOUNTED,
+    Faults,
+    Repeats,
+    spoil_sha1,
+)
 from ticktape.simulate.market import Market
 from ticktape.simulate.opend_calls import FIRST_PUSH_TICKS_MAX, Calls
+from ticktape.simulate.opend_condition import used_quota_notice
 from ticktape.simulate.opend_connection import Connection
-from ticktape.simulate.opend_encode import CACHED, REALTIME
+from ticktape.simulate.opend_encode import BY_DISCONNECT, CACHED, REALTIME
 from ticktape.simulate.opend_frames import Encoder, Frames
 from ticktape.simulate.opend_wire import GatewayKey
+from ticktape.simulate.outages import Outages, Turn
 from ticktape.simulate.sessions import TradingSession, opening_us
 from ticktape.simulate.symbols import list_symbols
 from ticktape.simulate.tick_store import Spans
 
 STEP_S = 0.010
+BY_DISCONNECT_TICKS_MAX = 50
+"""Of what a symbol traded while the backend was away, no more is fetched (docs/protocols/opend.md 4)."""
+_QUOTA_NOTICE_EVERY_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
 """Clients get this long to take what was sent before the end."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 class PortUnavailable(TicktapeError):
@@ -113,6 +133,9 @@ class OpenDServer:
         self._repeats = self._make_repeats()
         self._repeated = 0
         self._connections: set[Connection] = set()
+        self._outages = Outages(options.faults)
+        self._ticks_received = self.market.store.state.ticks
+        self._used_told = (0, 0.0)
         self._stopping = asyncio.Event()
 
     async def run(self) -> dict[str, Any]:
@@ -181,9 +204,14 @@ class OpenDServer:
             self.calls,
             self._faults,
             push_cached=self._push_cached,
-            joined=self._connections.add,
+            joined=self._joined,
             left=self._connections.discard,
         )
+
+    def _joined(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        if self.calls.condition.outage == RESTART:
+            connection.abort()
 
     def _make_repeats(self) -> Repeats | None:
         if DUPLICATE not in self._faults:
@@ -207,6 +235,9 @@ class OpenDServer:
             now_s = loop.time()
             self.calls.book.expire(now_s)
             self._faults.arm(now_s - start_s)
+            for turn in self._outages.step(now_s, now_s - stepped_s, anybody=bool(self.calls.book.held.any())):
+                self._turn(turn)
+            self._tell_used_quota(now_s)
             generated = 0
             if not any(connection.is_congested for connection in self._connections):
                 behind_s = now_s - start_s - (self.market.now_us - start_us) / (self._options.speed * 1e6)
@@ -229,7 +260,7 @@ class OpenDServer:
         # At full speed nothing but the clients' reading limits what is generated: only for those who read.
         wanted = book.pushed if self._options.rate == 0 else book.held
         spans = self.market.step(elapsed_s, behind_s, wanted)
-        pushed = spans.only((book.pushed & sessions) != 0)
+        pushed = spans.only(((book.pushed & sessions) != 0) & self._sees())
         if len(pushed):
             if self._repeats is not None:
                 self._repeats.offer(pushed)
@@ -243,6 +274,50 @@ class OpenDServer:
             self._push_cached_again()
         return spans.ticks
 
+    def _sees(self) -> NDArray[np.bool_]:
+        """(n_symbols,) whose quotes reach us now; (1,) when that is the same for all."""
+        condition = self.calls.condition
+        if condition.outage != RIGHT_LOST:
+            return np.array([condition.has_backend])
+        return np.array([not condition.lacks_right(listing.market) for listing in self.market.listings])
+
+    def _turn(self, turn: Turn) -> None:
+        """An outage begins or ends: tell the clients, or drop them."""
+        condition, ticks = self.calls.condition, self.market.store.state.ticks
+        condition.outage = turn.outage if turn.begins else None
+        _log.info("outage", outage=turn.outage, begins=turn.begins)
+        for connection in tuple(self._connections):
+            if turn.outage == RESTART and turn.begins:
+                connection.abort()
+            elif connection.client.takes_notices:
+                connection.send(condition.notices(turn.outage))
+        if turn.begins:
+            self._ticks_received = ticks.copy()
+        elif turn.outage == RESTART:
+            self.calls.book.forget()
+            self.market.forget_cache()
+        elif turn.outage == BACKEND_LOST:
+            self._push_missed()
+
+    def _push_missed(self) -> None:
+        """The backend is there again: what it sent meanwhile is fetched, the last few of each symbol."""
+        missed = np.minimum(self.market.store.state.ticks - self._ticks_received, BY_DISCONNECT_TICKS_MAX)
+        symbols = np.flatnonzero((missed > 0) & (self.calls.book.pushed != 0))
+        if len(symbols):
+            first = self.market.store.state.ticks[symbols] - missed[symbols]
+            self._send_all(self._encoder.pushes(Spans(symbols, first, missed[symbols]), BY_DISCONNECT))
+
+    def _tell_used_quota(self, now_s: float) -> None:
+        """Once a second at most, when subscriptions have changed."""
+        changes, told_s = self._used_told
+        if self.calls.book.changes == changes or now_s - told_s < _QUOTA_NOTICE_EVERY_S:
+            return
+        self._used_told = (self.calls.book.changes, now_s)
+        notice = used_quota_notice(self.calls.book.used())
+        for connection in tuple(self._connections):
+            if connection.client.takes_notices:
+                connection.send(notice)
+
     def _push_again(self, repeats: Repeats) -> None:
         due = repeats.due(self.market.store.state.ticks).only(self.calls.book.pushed != 0)
         if len(due):
@@ -253,7 +328,7 @@ class OpenDServer:
         pushed = np.flatnonzero(self.calls.book.pushed)
         if len(pushed):
             chosen: NDArray[np.int64] = pushed[[self._faults.random(CACHED_REPUSH).randrange(len(pushed))]]
-            cached = self.market.store.last(chosen, FIRST_PUSH_TICKS_MAX)
+            cached = self.market.cached(chosen, FIRST_PUSH_TICKS_MAX)
             self._repeated += cached.ticks
             self._send_all(self._encoder.pushes(cached, CACHED))
 

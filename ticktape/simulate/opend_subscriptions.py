@@ -42,15 +42,22 @@ class SubscriptionBook:
     quota : units the login has
     held : (n_symbols,) uint8, sessions in which anybody's TICKER subscription covers the symbol
     pushed : the same, of live connections that are registered for push
+    changes : how often it changed; units may be in use or free since
     """
 
     def __init__(self, symbols: int, quota: int) -> None:
         self.quota = quota
         self.held = np.zeros(symbols, np.uint8)
         self.pushed = np.zeros(symbols, np.uint8)
+        self.changes = 0
         self._live: dict[int, dict[Pair, _Subscription]] = {}
         self._pushed_to: dict[int, NDArray[np.uint8]] = {}
         self._lingering: list[tuple[float, dict[Pair, _Subscription]]] = []
+
+    def forget(self) -> None:
+        """Nothing was ever subscribed by closed connections: the gateway was restarted."""
+        self._lingering.clear()
+        self._recount()
 
     def open(self, connection: int) -> None:
         """A connection that has none yet."""
@@ -159,6 +166,7 @@ class SubscriptionBook:
 
     def _recount(self, changed: int | None = None) -> None:
         """Bring the arrays up to date after a change, of one live connection's registrations at most."""
+        self.changes += 1
         if changed is not None:
             pushed = self._pushed_to[changed]
             pushed[:] = 0

@@ -1,0 +1,60 @@
+"""When the simulated OpenD is not what it should be: without a login, a right, its backend, or there at all.
+
+Each outage comes by chance, so often a second, or at a time that the command line names. Time is an
+argument; what it means to clients is opend_condition.py's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ticktape.simulate.faults import OUTAGES, Faults
+
+OUTAGE_S = 3.0
+"""How long one lasts that comes by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An outage begins or ends."""
+
+    outage: str
+    begins: bool
+
+
+class Outages:
+    """One at a time of each kind; none while another of them lasts."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._once = dict(faults.once)
+        self._since_s: float | None = None
+        self._until_s = 0.0
+        self.now: str | None = None
+
+    def step(self, now_s: float, elapsed_s: float, *, anybody: bool) -> list[Turn]:
+        """A step of `elapsed_s` ends at `now_s`; nothing begins before `anybody` has subscribed once."""
+        if self._since_s is None:
+            if not anybody:
+                return []
+            self._since_s = now_s
+        turns = []
+        if self.now is not None and now_s >= self._until_s:
+            turns.append(Turn(self.now, begins=False))
+            self.now = None
+        if self.now is None and (beginning := self._beginning(now_s - self._since_s, elapsed_s)) is not None:
+            self.now, lasts_s = beginning
+            self._until_s = now_s + lasts_s
+            turns.append(Turn(self.now, begins=True))
+        return turns
+
+    def _beginning(self, since_s: float, elapsed_s: float) -> tuple[str, float] | None:
+        """What begins now, and how long it lasts."""
+        for name, (at_s, lasts_s) in self._once.items():
+            if at_s <= since_s:
+                del self._once[name]
+                return name, lasts_s
+        for name in OUTAGES:
+            if self._faults.strikes(name, elapsed_s):
+                return name, OUTAGE_S
+        return None
