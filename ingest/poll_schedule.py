@@ -4,7 +4,8 @@ Each target has its own place in its interval, so that equal intervals spread ev
 into place after any delay. Polls pause while the target's market is closed. Each target is owed a poll
 at the start and one after each close; some are asked for at those times only. No socket, no clock.
 
-Rule 1: what is owed goes before what is merely due, oldest first.
+Rule 1: what is owed goes before what is merely due, oldest first; but of targets that are asked only then
+each takes the turn of one that did not change, as nobody waits for the lines of a year.
 Rule 2: where more is due than the quota allows, requests go out evenly spaced, and targets that
 changed or traded since they were last asked go first, oldest first, but for every `IDLE_TURN`-th request,
 which goes to the others. So of n targets of a call none waits longer than IDLE_TURN * n requests take
@@ -17,7 +18,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -86,6 +87,8 @@ class _Queues(Generic[Target]):
     """What waits in one market for one call."""
 
     owed: deque[_Item[Target]] = field(default_factory=deque)
+    owed_at_leisure: deque[_Item[Target]] = field(default_factory=deque)
+    """Those that are asked at the start and after the close only."""
     active: list[_Item[Target]] = field(default_factory=list)
     idle: list[_Item[Target]] = field(default_factory=list)
 
@@ -182,7 +185,12 @@ class PollSchedule(Generic[Target]):
     def next_ns(self, call: int) -> int | None:
         """When `next` may have something, if nothing else happens; in the past when at once."""
         state = self._calls[call]
-        dues_ns = [queue[0][0] for queues in state.markets.values() if (queue := _owed(queues))]
+        dues_ns = [
+            queue[0][0]
+            for queues in state.markets.values()
+            for queue in (_top(queues.owed), _top(queues.owed_at_leisure))
+            if queue
+        ]
         for market, queues in state.markets.items():
             if self._parts[market] is Part.OPEN:
                 dues_ns += [heap[0][0] for heap in (_top(queues.active), _top(queues.idle)) if heap]
@@ -199,13 +207,12 @@ class PollSchedule(Generic[Target]):
         assert state.chosen is not None, "nothing was next"
         assert state.chosen[0][3] is entry, "not what was next"
         queue, state.chosen = state.chosen[1], None
-        if isinstance(queue, deque):
-            queue.popleft()
+        _drop_head(queue)
+        if entry.owed:
             state.owed -= 1
-        else:
-            heapq.heappop(queue)
-            idle_waits = any(_top(queues.idle) for queues in self._open_queues(state))
-            state.active_turns = state.active_turns + 1 if entry.active and idle_waits else 0
+        if not entry.owed or entry.wish.only_at_close:
+            takes_turn = entry.active and not entry.owed
+            state.active_turns = state.active_turns + 1 if takes_turn and self._idle(state, now_ns) else 0
         entry.owed, entry.asked, entry.traded = False, True, self._traded(target)
         if state.crowded or state.owed > state.requests:
             state.paced_ns = max(state.paced_ns, now_ns - state.spacing_ns) + state.spacing_ns
@@ -234,7 +241,9 @@ class PollSchedule(Generic[Target]):
             state = self._calls[entry.wish.call]
             entry.moves += 1
             entry.due_ns = now_ns
-            self._queues(entry).owed.append((now_ns, entry.number, entry.moves, entry))
+            queues = self._queues(entry)
+            owed = queues.owed_at_leisure if entry.wish.only_at_close else queues.owed
+            owed.append((now_ns, entry.number, entry.moves, entry))
             state.owed += 1
         entry.owed = True
 
@@ -258,18 +267,22 @@ class PollSchedule(Generic[Target]):
 
     def _choose(self, state: _Call[Target], now_ns: int) -> tuple[_Item[Target], _Queue[Target]] | None:
         """The item to ask now and the queue that it heads (rules 1 and 2)."""
-        if owed := [queue for queues in state.markets.values() if (queue := _owed(queues))]:
+        if owed := [queues.owed for queues in state.markets.values() if _top(queues.owed)]:
             oldest = min(owed, key=_head)
             return oldest[0], oldest
-        active, idle = (
-            min((heap for heap in heaps if heap and heap[0][0] <= now_ns), key=_head, default=None)
-            for heaps in (
-                [_top(queues.active) for queues in self._open_queues(state)],
-                [_top(queues.idle) for queues in self._open_queues(state)],
-            )
-        )
+        heaps = [queues.active for queues in self._open_queues(state) if _is_due(_top(queues.active), now_ns)]
+        active: _Queue[Target] | None = min(heaps, key=_head, default=None)
+        idle = self._idle(state, now_ns)
         chosen = idle if active is None or (idle and state.active_turns >= IDLE_TURN - 1) else active
         return (chosen[0], chosen) if chosen else None
+
+    def _idle(self, state: _Call[Target], now_ns: int) -> _Queue[Target] | None:
+        """The queue with the oldest of what takes the turn of idle targets."""
+        waiting: list[_Queue[Target]] = [
+            queues.owed_at_leisure for queues in state.markets.values() if _top(queues.owed_at_leisure)
+        ]
+        waiting += [queues.idle for queues in self._open_queues(state) if _is_due(_top(queues.idle), now_ns)]
+        return min(waiting, key=_head, default=None)
 
     def _measure(self) -> None:
         """Find out where open markets want more than the quota allows."""
@@ -304,32 +317,19 @@ def _head(queue: _Queue[Target]) -> tuple[int, int]:
     return queue[0][:2]
 
 
-def _top(heap: list[_Item[Target]]) -> list[_Item[Target]]:
-    """The heap with no void item at its head."""
-    while heap and heap[0][2] != heap[0][3].moves:
-        heapq.heappop(heap)
-    return heap
+def _is_due(queue: _Queue[Target], now_ns: int) -> bool:
+    return bool(queue) and queue[0][0] <= now_ns
 
 
-def _owed(queues: _Queues[Target]) -> deque[_Item[Target]]:
-    """The same of what is owed."""
-    owed = queues.owed
-    while owed and owed[0][2] != owed[0][3].moves:
-        owed.popleft()
-    return owed
+def _top(queue: _Queue[Target]) -> _Queue[Target]:
+    """The queue with no void item at its head."""
+    while queue and queue[0][2] != queue[0][3].moves:
+        _drop_head(queue)
+    return queue
 
 
-def possible_period_s(intervals_s: Iterable[float], quota: Quota) -> float:
-    """How often the most frequent of targets with these intervals can be asked within `quota`.
-
-    Those with longer intervals than that keep theirs; all others share what is left of the quota evenly.
-    """
-    ascending = sorted(intervals_s)
-    shortest_s = ascending[0] if ascending else 0.0
-    per_s = quota.requests / quota.window_s
-    while ascending:
-        period_s = len(ascending) / per_s
-        if ascending[-1] <= period_s:
-            return max(period_s, shortest_s)
-        per_s -= 1 / ascending.pop()
-    return shortest_s
+def _drop_head(queue: _Queue[Target]) -> None:
+    if isinstance(queue, deque):
+        queue.popleft()
+    else:
+        heapq.heappop(queue)

@@ -100,3 +100,19 @@ class RateLimiter:
             (self.in_flight + sum(now_ns - at_ns < quota.window_s * 1e9 for at_ns in self._ended_ns)) / quota.requests
             for quota in self.quotas
         )
+
+
+def possible_period_s(intervals_s: Iterable[float], quota: Quota) -> float:
+    """How often the most frequent of targets with these intervals can be asked within `quota`.
+
+    Those with longer intervals than that keep theirs; all others share what is left of the quota evenly.
+    """
+    ascending = sorted(intervals_s)
+    shortest_s = ascending[0] if ascending else 0.0
+    per_s = quota.requests / quota.window_s
+    while ascending:
+        period_s = len(ascending) / per_s
+        if ascending[-1] <= period_s:
+            return max(period_s, shortest_s)
+        per_s -= 1 / ascending.pop()
+    return shortest_s

@@ -10,7 +10,8 @@ from codec.markets import HK, SH, SZ, US, parse_symbol
 from codec.opend.protocol import ProtoId
 from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, PERIOD
 from ingest.opend.poller import QUOTAS, PollTarget
-from ingest.poll_schedule import Wish, possible_period_s
+from ingest.poll_schedule import Wish
+from ingest.rate_limiter import possible_period_s
 
 CALL_OF_FEED = {
     CAPITAL_FLOW.name: ProtoId.GET_CAPITAL_FLOW,

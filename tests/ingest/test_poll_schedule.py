@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ingest.market_hours import Part
 from ingest.market_watch import MarketWatch, Seen
-from ingest.poll_schedule import IDLE_TURN, PollSchedule, Wish, possible_period_s
-from ingest.rate_limiter import Quota
+from ingest.poll_schedule import IDLE_TURN, PollSchedule, Wish
+from ingest.rate_limiter import Quota, possible_period_s
 
 SECOND = 10**9
 CALL, OTHER_CALL = 1, 2
@@ -145,6 +145,18 @@ def test_nothing_is_asked_while_closed_but_once_after_the_close() -> None:
     run.watches[HK].part = Part.OPEN
     run.until(2100)
     assert all(len(run.asked_s[target]) > counts[target] + 1 for target in wishes(10))
+
+
+def test_lines_that_change_at_the_close_only_do_not_hold_up_the_others() -> None:
+    lines = {f"{target}.day": wish for target, wish in wishes(100, at_close=True).items()}
+    run = Run(wishes(100) | lines)
+    run.changed = lambda target: True
+    run.until(1000)
+    assert {len(run.asked_s[target]) for target in lines} == {1}
+    for target in wishes(100):
+        assert run.asked_s[target][0] <= 100
+        assert max(run.gaps_s(target)) <= 100 * IDLE_TURN / (IDLE_TURN - 1) + 60
+    assert max(run.asked_s[target][0] for target in lines) <= 100 + IDLE_TURN * 100
 
 
 def test_at_the_start_a_closed_market_is_asked_once() -> None:
