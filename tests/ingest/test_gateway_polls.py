@@ -8,6 +8,8 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import pytest
+
 from codec.markets import HK
 from codec.opend.protocol import ProtoId, pack_frame
 from ingest.gateway import GatewayConfig, OpenDGateway
@@ -108,20 +110,19 @@ async def test_gateways_of_one_login_share_its_quota() -> None:
         assert opend.asked[FLOW] == 30
 
 
-async def test_the_gateways_word_about_a_market_starts_and_stops_polls() -> None:
+@pytest.mark.parametrize(("state", "goes_on"), [(MORNING, True), (AFTER_HOURS, False)])
+async def test_the_gateways_word_about_a_market_starts_and_stops_polls(state: int, goes_on: bool) -> None:
     """Whatever the calendar says: here, that there is no trading on any day."""
     never = MarketHours.of_days(HK, {}, datetime.date.max, range(0))
     polls = (poll("ark_dynamic", range(1, 2), interval_s=0.2),)
-    for state, goes_on in ((MORNING, True), (AFTER_HOURS, False)):
-        exchange = Exchange(market_states={"marketHK": state})
-        async with (
-            ScriptedOpenD(answer_nothing_new, exchange=exchange) as opend,
-            polling(opend.port, polls, hours={HK: never}) as [gateway],
-        ):
-            await until(lambda: gateway.state.known and opend.asked[ARK] >= (3 if goes_on else 1))
-            await asyncio.sleep(0 if goes_on else 0.7)
-            assert goes_on or opend.asked[ARK] == 1
-            assert gateway.status()["polled_markets"] == {"HK": "open" if goes_on else "closed"}
+    async with (
+        ScriptedOpenD(answer_nothing_new, exchange=Exchange(market_states={"marketHK": state})) as opend,
+        polling(opend.port, polls, hours={HK: never}) as [gateway],
+    ):
+        await until(lambda: gateway.state.known and opend.asked[ARK] >= (3 if goes_on else 1))
+        await asyncio.sleep(0 if goes_on else 0.7)
+        assert goes_on or opend.asked[ARK] == 1
+        assert gateway.status()["polled_markets"] == {"HK": "open" if goes_on else "closed"}
 
 
 async def answer_nothing_new(peer: Peer) -> None:
