@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -17,6 +17,7 @@ from codec.tables import TICKS
 from codec.warm import warm
 from ingest.gateway import GatewayConfig, OpenDGateway
 from ingest.market_hours import MarketHours
+from ingest.opend.encryption import WireMode
 from ingest.opend.poll_plan import CALL_OF_FEED, PollConfig
 from ingest.opend.poller import QUOTAS
 from ingest.pipeline import TickPipeline
@@ -42,9 +43,8 @@ class GatewaysHop:
     name = "gateways"
 
     def __init__(self, settings: Settings, journal: JournalHop) -> None:
-        for gateway in settings.gateway:
-            if isinstance(gateway, OpenDSettings) and gateway.worker is None:  # others may be another worker's
-                wire_mode(gateway)
+        # Keys are read once; those of a named worker may be another machine's, so not before our own name is known.
+        self._wires = {each.name: wire_mode(each) for each in _opends(settings) if each.worker is None}
         self._settings = settings
         self._journal = journal
         self._pipeline: TickPipeline | None = None
@@ -61,7 +61,9 @@ class GatewaysHop:
             windows=JournalWindowStore(journal),
             clock=clock,
         )
-        configs = gateway_configs(self._settings, journal.worker)
+        named = [each for each in _opends(self._settings) if each.worker == journal.worker]
+        self._wires |= {each.name: wire_mode(each) for each in named}
+        configs = gateway_configs(self._settings, self._wires)
         if not configs:
             log.warning("no gateway is for this worker: it waits, and receives nothing", worker=journal.worker)
         self._quotas = quotas = QuotaKeeper(QUOTAS, JournalQuotaStore(journal))
@@ -89,7 +91,7 @@ class GatewaysHop:
     def reconfigure(self, settings: Settings) -> None:
         """Other subscriptions are wanted; gateways stay those of the start."""
         self._settings = settings
-        configs = {config.name: config for config in gateway_configs(settings, self._journal.journal.worker)}
+        configs = {config.name: config for config in gateway_configs(settings, self._wires)}
         for gateway in self._gateways:
             if (config := configs[gateway.config.name]) != gateway.config:
                 gateway.reconfigure(config)
@@ -149,19 +151,13 @@ class GatewaysHop:
             yield Metrics.GAPS, (state,), count
 
 
-def gateway_configs(settings: Settings, worker: str) -> list[GatewayConfig]:
-    """The gateways that the worker of this name takes, each with all its symbols, in file order.
+def _opends(settings: Settings) -> Iterator[OpenDSettings]:
+    return (gateway for gateway in settings.gateway if isinstance(gateway, OpenDSettings))
 
-    Raises
-    ------
-    BadSettings
-        The key of one of them cannot be used.
-    """
-    return [
-        _gateway_config(settings, gateway)
-        for gateway in settings.gateway
-        if isinstance(gateway, OpenDSettings) and gateway.worker in (None, worker)
-    ]
+
+def gateway_configs(settings: Settings, wires: Mapping[str, WireMode]) -> list[GatewayConfig]:
+    """The gateways that are in `wires`, by name, each with all its symbols, in file order."""
+    return [_gateway_config(settings, each, wires[each.name]) for each in _opends(settings) if each.name in wires]
 
 
 def poll_configs(settings: Settings, gateway: OpenDSettings) -> tuple[PollConfig, ...]:
@@ -175,7 +171,7 @@ def poll_configs(settings: Settings, gateway: OpenDSettings) -> tuple[PollConfig
     )
 
 
-def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig:
+def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) -> GatewayConfig:
     ours = [each for each in settings.subscription if each.gateway == gateway.name]
     ticks = [each for each in ours if TICKS.name in each.feeds]
     symbols = dict.fromkeys(symbol for subscription in ticks for symbol in subscription.symbols)
@@ -194,7 +190,6 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
     port = gateway.port
     assert port is not None, "a tcp:// URL names its port"
     return GatewayConfig(
-        wire=wire_mode(gateway),
         name=gateway.name,
         source=gateway.source,
         host=gateway.host,
@@ -205,6 +200,7 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings) -> GatewayConfig
         us_sessions={symbol: session for symbol, session in sessions.items() if session is not SessionChoice.ALL},
         tick_polls=tick_polls,
         quota_reserve=gateway.subscription_quota_reserve,
+        wire=wire,
         body_bytes_max=gateway.frame_bytes_max,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -67,9 +68,10 @@ def test_the_sdk_and_we_receive_the_same_ticks(sdk: str, mode: str, tmp_path: Pa
                 symbols=json.dumps(SYMBOLS),
             )
         )
-        with daemon("up", config, http_port) as up:
+        with ThreadPoolExecutor(1) as thread, daemon("up", config, http_port) as up:
+            vendor = thread.submit(_sdk_ticks, sdk, mode, opend.port, tmp_path)
             up.wait_until(lambda: '"ready": true' in up.get("/readyz"), "ready")
-            theirs = _sdk_ticks(sdk, mode, opend.port, tmp_path)
+            theirs = vendor.result()
             enough = lambda: up.metric("ticktape_rows_total", hop="stored", table="ticks") >= TICKS  # noqa: E731
             up.wait_until(enough, "every tick stored")
             truth = opend.stop()
@@ -92,8 +94,8 @@ def test_the_sdk_and_we_receive_the_same_ticks(sdk: str, mode: str, tmp_path: Pa
 def _sdk_ticks(sdk: str, mode: str, port: int, folder: Path) -> list[tuple[object, ...]]:
     """What the SDK saw, in the columns and units of `ticks`."""
     file = folder / "sdk.json"
-    key_file = folder / "key.pem"
-    run_sdk("tests.e2e.sdk_ticks", sdk, port, mode, key_file, folder, str(TICKS), str(file), *SYMBOLS)
+    key_file = str(folder / "key.pem")
+    run_sdk("tests.e2e.sdk_ticks", sdk, folder, str(port), mode, key_file, str(TICKS), str(file), *SYMBOLS)
     return [
         (
             tick["code"],

@@ -20,6 +20,8 @@ from ingest import pipeline as pipeline_module
 from ingest.backoff import Backoff
 from ingest.gateway import GatewayConfig, OpenDGateway
 from ingest.opend import session as session_module
+from ingest.opend.poll_plan import PollConfig
+from ingest.pipeline import TickPipeline
 from tests.ingest import wire
 from tests.ingest.journal import MemoryJournal, until
 from tests.ingest.running import running
@@ -338,6 +340,39 @@ async def test_pushes_that_come_before_anything_was_said_are_taken() -> None:
         assert await run.sequences(3) == sequences(range(3))
         await until(lambda: run.gateway.ready)
     assert opend.connections == 1
+
+
+async def test_one_connection_carries_all_that_a_gateway_is_asked_for() -> None:
+    """An OpenD takes 128 connections, of all programs together."""
+    symbols = tuple(f"HK.{number:05d}" for number in range(1, 251))
+    calls = {
+        "capital_flow": ProtoId.GET_CAPITAL_FLOW,
+        "capital_distribution": ProtoId.GET_CAPITAL_DISTRIBUTION,
+        "ark_dynamic": ProtoId.GET_ARK_STOCK_DYNAMIC,
+    }
+    polls = tuple(PollConfig(feed, symbols, 60.0) for feed in calls)
+
+    async def refuses_polls(peer: Peer) -> None:
+        while True:
+            proto_id, serial, body = await peer.request()
+            if proto_id in calls.values():
+                peer.send(wire.refusal_frame(proto_id, serial))
+            else:
+                peer.answer(proto_id, serial, body)
+
+    journal = MemoryJournal()
+    pipeline = TickPipeline(journal.append, partition_count=1, windows=journal)
+    async with ScriptedOpenD(refuses_polls) as opend:
+        config = GatewayConfig("opend-1", "futu", "127.0.0.1", opend.port, symbols, polls)
+        gateway = OpenDGateway(config, pipeline, CLOCK)
+        await pipeline.start()
+        await gateway.start()
+        try:
+            await until(lambda: gateway.ready and all(opend.asked[call] >= 5 for call in calls.values()))
+            assert (opend.open, opend.connections) == (1, 1)
+        finally:
+            await gateway.stop()
+            await pipeline.stop(5.0)
 
 
 # What is refused.

@@ -1,8 +1,8 @@
 """Drives one official SDK against a simulator and writes what it saw as JSON.
 
-Run as a process of its own: `python -m tests.simulate.sdk_session futu|moomoo PORT MODE KEY FILE`
-(tests/support/sdk.py). An SDK's threads print to standard output at any time, so the result goes to
-a file.
+Run as a process of its own: `python -m tests.simulate.sdk_session futu|moomoo KEY FILE MODE=PORT...`
+(tests/support/sdk.py): one connection after another. An SDK's threads print to standard output at
+any time, so the result goes to a file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from tests.support.sdk import open_context
 
 HK_SYMBOL, US_SYMBOL = "HK.00700", "US.AAPL"
-PUSHES_FOR_S = 3.0
+PUSHES_FOR_S = 1.5
 
 
 def observe(sdk: Any, port: str, mode: str, key_file: str) -> dict[str, Any]:
@@ -66,6 +66,7 @@ def observe(sdk: Any, port: str, mode: str, key_file: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    name, port, mode, key_file, file = sys.argv[1:]
-    result = observe(importlib.import_module(name), port, mode, key_file)
+    name, key_file, file, *wanted = sys.argv[1:]
+    vendor = importlib.import_module(name)
+    result = {mode: observe(vendor, port, mode, key_file) for mode, port in (each.split("=") for each in wanted)}
     Path(file).write_text(json.dumps(result, default=str))
