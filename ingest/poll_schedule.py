@@ -28,6 +28,8 @@ from ingest.rate_limiter import Quota
 
 IDLE_TURN = 4
 LOOK_FOR_TRADES_NS = 10_000_000_000
+FAILURES_MAX = 3
+"""What was owed is asked so many times again when its requests fail, and then no sooner than anything else."""
 _REFUSALS_DOUBLED_MAX = 6
 """A target that is refused again and again is asked ever more rarely, down to 1 in 64."""
 _FAR_S = 3600.0
@@ -64,6 +66,8 @@ class _Entry(Generic[Target]):
     owed: bool = False
     active: bool = True
     asked: bool = False
+    was_owed: bool = False
+    failures: int = 0
     refusals: int = 0
     traded: int = 0
 
@@ -201,7 +205,7 @@ class PollSchedule(Generic[Target]):
         return self._look_ns
 
     def asked(self, target: Target, now_ns: int) -> None:
-        """What `next` gave last was asked; tell `ended` or `lost`."""
+        """What `next` gave last was asked; tell `ended`, `failed` or `lost`."""
         entry = self._entries[target]
         state = self._calls[entry.wish.call]
         assert state.chosen is not None, "nothing was next"
@@ -213,26 +217,44 @@ class PollSchedule(Generic[Target]):
         if not entry.owed or entry.wish.only_at_close:
             takes_turn = entry.active and not entry.owed
             state.active_turns = state.active_turns + 1 if takes_turn and self._idle(state, now_ns) else 0
-        entry.owed, entry.asked, entry.traded = False, True, self._traded(target)
+        entry.was_owed, entry.owed, entry.asked = entry.owed, False, True
+        entry.traded = self._traded(target)
         if state.crowded or state.owed > state.requests:
             state.paced_ns = max(state.paced_ns, now_ns - state.spacing_ns) + state.spacing_ns
 
     def ended(self, target: Target, now_ns: int, *, changed: bool = False, refused: bool = False) -> None:
-        """The request was answered, with something new or not, or was refused, or its answer is late."""
+        """The request was answered, with something new or not, or was refused.
+
+        A gateway refuses for good, a symbol that has no such data, or just now: what was owed is asked
+        a second time, once.
+        """
         if (entry := self._entries.get(target)) is None or not entry.asked:
             return
         entry.asked = False
+        entry.failures = 0
         entry.refusals = min(entry.refusals + 1, _REFUSALS_DOUBLED_MAX) if refused else 0
+        entry.owed = entry.owed or (entry.was_owed and entry.refusals == 1)
         entry.active = changed or self._traded(target) != entry.traded
         if entry.owed:
+            entry.owed = False
             self._owe(entry, now_ns)
         elif not entry.wish.only_at_close:
             self._push(entry, entry.place_ns(now_ns + ((1 << entry.refusals) - 1) * entry.interval_ns))
 
+    def failed(self, target: Target, now_ns: int) -> None:
+        """The request came to nothing: its answer is late, or cannot be read, or there was no room for it."""
+        if (entry := self._entries.get(target)) is None or not entry.asked:
+            return
+        if entry.was_owed and entry.failures < FAILURES_MAX:
+            entry.failures += 1
+            self.lost(target, now_ns)
+        else:
+            self.ended(target, now_ns)
+
     def lost(self, target: Target, now_ns: int) -> None:
         """The request got no answer and never will: the target is owed one."""
         if (entry := self._entries.get(target)) is not None and entry.asked:
-            entry.asked = False
+            entry.asked = entry.owed = False
             self._owe(entry, now_ns)
 
     def _owe(self, entry: _Entry[Target], now_ns: int) -> None:

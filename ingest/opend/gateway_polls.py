@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import structlog
 
@@ -56,7 +57,7 @@ class GatewayPolls:
         self._news = PollNews()
         now_s = time.time()
         watches = {
-            market: MarketWatch(of_market, lambda market=market: market_state(market), now_s)  # type: ignore[misc]
+            market: MarketWatch(of_market, partial(market_state, market), now_s)
             for market, of_market in (hours or {}).items()
         }
         shares = {call: of_call[0].scaled(share) for call, of_call in QUOTAS.items()}
@@ -94,7 +95,7 @@ class GatewayPolls:
 
     def nothing(self, target: PollTarget) -> None:
         """A target was answered with what is of no use."""
-        self._ended(target, changed=False)
+        self.poller.came_to_nothing(target, time.monotonic_ns())
 
     def refused(self, target: PollTarget, error: GatewayError) -> bool:
         """The gateway answered an error; whether it was that too many requests were made."""

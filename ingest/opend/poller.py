@@ -170,7 +170,12 @@ class Poller:
             self._late.append((now_ns + LATE_NS, quota))
         else:
             quota.limiter.ended(now_ns)
-        self.ended(target, now_ns)
+        self.came_to_nothing(target, now_ns)
+
+    def came_to_nothing(self, target: PollTarget, now_ns: int) -> None:
+        """A target's answer is of no use."""
+        self._schedule.failed(target, now_ns)
+        self._wake_ns = 0
 
     def ended(self, target: PollTarget, now_ns: int, *, changed: bool = False, refused: bool = False) -> None:
         """What became of a target's request: something new, nothing new, or a refusal of the target."""

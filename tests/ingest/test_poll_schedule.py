@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ingest.market_hours import Part
 from ingest.market_watch import MarketWatch, Seen
-from ingest.poll_schedule import IDLE_TURN, PollSchedule, Wish
+from ingest.poll_schedule import FAILURES_MAX, IDLE_TURN, PollSchedule, Wish
 from ingest.rate_limiter import Quota, possible_period_s
 
 SECOND = 10**9
@@ -190,6 +190,21 @@ def test_a_lost_request_is_asked_again_and_a_refused_target_ever_more_rarely() -
     assert len(run.asked_s["1.0"]) > 230
     assert len(run.asked_s["1.1"]) < 15
     assert max(run.gaps_s("1.1")) <= 64 * 60 + 60
+
+
+def test_what_was_owed_after_the_close_is_not_given_up_at_once() -> None:
+    for fate, times in (("refused", 2), ("failed", 1 + FAILURES_MAX)):
+        schedule = Run(wishes(1, at_close=True)).schedule
+        asked = 0
+        for now_ns in range(20):
+            if schedule.next(CALL, now_ns) is not None:
+                asked += 1
+                schedule.asked("1.0", now_ns)
+                if fate == "refused":
+                    schedule.ended("1.0", now_ns, refused=True)
+                else:
+                    schedule.failed("1.0", now_ns)
+        assert asked == times
 
 
 def test_targets_come_and_go_while_others_keep_their_place() -> None:
