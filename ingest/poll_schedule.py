@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic
 
 from ingest.market_hours import Part
 from ingest.market_watch import MarketWatch
+from ingest.poll_queues import Entry, Item, Queue, Queues, Target, Wish, drop_head, head, is_due, top
 from ingest.rate_limiter import Quota
 
 IDLE_TURN = 4
@@ -33,81 +34,19 @@ FAILURES_MAX = 3
 _REFUSALS_DOUBLED_MAX = 6
 """A target that is refused again and again is asked ever more rarely, down to 1 in 64."""
 _FAR_S = 3600.0
-_GOLDEN = 0.6180339887498949
-"""Multiples of it, without their whole parts, divide an interval evenly however many there are."""
-
-Target = TypeVar("Target", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """How often a target should be asked.
-
-    Attributes
-    ----------
-    call : whose quota it takes
-    only_at_close : ask at the start and after each close, and not every `interval_s`
-    """
-
-    call: int
-    market: int
-    interval_s: float
-    only_at_close: bool = False
-
-
-@dataclass(slots=True)
-class _Entry(Generic[Target]):
-    target: Target
-    wish: Wish
-    number: int
-    due_ns: int
-    moves: int = 0
-    """Queue items made under an earlier number of moves are void."""
-    owed: bool = False
-    active: bool = True
-    asked: bool = False
-    was_owed: bool = False
-    failures: int = 0
-    refusals: int = 0
-    traded: int = 0
-
-    @property
-    def interval_ns(self) -> int:
-        return int(self.wish.interval_s * 1e9)
-
-    def place_ns(self, after_ns: int) -> int:
-        """Its first place in its interval behind `after_ns`."""
-        offset_ns = int(self.interval_ns * (self.number * _GOLDEN % 1.0))
-        return after_ns - (after_ns - offset_ns) % self.interval_ns + self.interval_ns
-
-
-_Item = tuple[int, int, int, _Entry[Target]]
-"""(due, number, moves, entry)."""
-_Queue = deque[_Item[Target]] | list[_Item[Target]]
-
-
-@dataclass(slots=True)
-class _Queues(Generic[Target]):
-    """What waits in one market for one call."""
-
-    owed: deque[_Item[Target]] = field(default_factory=deque)
-    owed_at_leisure: deque[_Item[Target]] = field(default_factory=deque)
-    """Those that are asked at the start and after the close only."""
-    active: list[_Item[Target]] = field(default_factory=list)
-    idle: list[_Item[Target]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Call(Generic[Target]):
     requests: int
     spacing_ns: int
-    markets: dict[int, _Queues[Target]] = field(default_factory=dict)
+    markets: dict[int, Queues[Target]] = field(default_factory=dict)
     owed: int = 0
     paced_ns: int = 0
     """When the next request may go out, where they go out evenly spaced."""
     active_turns: int = 0
     """Requests for active targets since one for an idle one, while one waited."""
-    chosen: tuple[_Item[Target], _Queue[Target]] | None = None
+    chosen: tuple[Item[Target], Queue[Target]] | None = None
     """What `next` gave, and the queue that it heads."""
     crowded: bool = False
     """Whether open markets want more than the quota allows."""
@@ -131,7 +70,7 @@ class PollSchedule(Generic[Target]):
     ) -> None:
         self._watches = watches
         self._traded = traded
-        self._entries: dict[Target, _Entry[Target]] = {}
+        self._entries: dict[Target, Entry[Target]] = {}
         self._calls: dict[int, _Call[Target]] = {
             call: _Call(quota.requests, int(quota.spacing_s * 1e9)) for call, quota in quotas.items()
         }
@@ -151,7 +90,7 @@ class PollSchedule(Generic[Target]):
             self._forget(self._entries.pop(target))
         for target, wish in wishes.items():
             if target not in self._entries:
-                entry = self._entries[target] = _Entry(target, wish, next(self._numbers), now_ns)
+                entry = self._entries[target] = Entry(target, wish, next(self._numbers), now_ns)
                 self._parts.setdefault(wish.market, Part.CLOSED)
                 self._owe(entry, now_ns)
         self._look_ns = now_ns  # what is crowded may have changed
@@ -192,12 +131,12 @@ class PollSchedule(Generic[Target]):
         dues_ns = [
             queue[0][0]
             for queues in state.markets.values()
-            for queue in (_top(queues.owed), _top(queues.owed_at_leisure))
+            for queue in (top(queues.owed), top(queues.owed_at_leisure))
             if queue
         ]
         for market, queues in state.markets.items():
             if self._parts[market] is Part.OPEN:
-                dues_ns += [heap[0][0] for heap in (_top(queues.active), _top(queues.idle)) if heap]
+                dues_ns += [heap[0][0] for heap in (top(queues.active), top(queues.idle)) if heap]
         return max(min(dues_ns), state.paced_ns) if dues_ns else None
 
     def look_ns(self) -> int:
@@ -211,7 +150,7 @@ class PollSchedule(Generic[Target]):
         assert state.chosen is not None, "nothing was next"
         assert state.chosen[0][3] is entry, "not what was next"
         queue, state.chosen = state.chosen[1], None
-        _drop_head(queue)
+        drop_head(queue)
         if entry.owed:
             state.owed -= 1
         if not entry.owed or entry.wish.only_at_close:
@@ -257,7 +196,7 @@ class PollSchedule(Generic[Target]):
             entry.asked = entry.owed = False
             self._owe(entry, now_ns)
 
-    def _owe(self, entry: _Entry[Target], now_ns: int) -> None:
+    def _owe(self, entry: Entry[Target], now_ns: int) -> None:
         """Ask it at the next opportunity; again, if it is being asked."""
         if not entry.asked and not entry.owed:
             state = self._calls[entry.wish.call]
@@ -269,42 +208,42 @@ class PollSchedule(Generic[Target]):
             state.owed += 1
         entry.owed = True
 
-    def _push(self, entry: _Entry[Target], due_ns: int) -> None:
+    def _push(self, entry: Entry[Target], due_ns: int) -> None:
         entry.due_ns = due_ns
         entry.moves += 1
         queues = self._queues(entry)
         heapq.heappush(queues.active if entry.active else queues.idle, (due_ns, entry.number, entry.moves, entry))
 
-    def _forget(self, entry: _Entry[Target]) -> None:
+    def _forget(self, entry: Entry[Target]) -> None:
         entry.moves += 1
         if entry.owed and not entry.asked:
             self._calls[entry.wish.call].owed -= 1
         entry.asked = False
 
-    def _queues(self, entry: _Entry[Target]) -> _Queues[Target]:
-        return self._calls[entry.wish.call].markets.setdefault(entry.wish.market, _Queues())
+    def _queues(self, entry: Entry[Target]) -> Queues[Target]:
+        return self._calls[entry.wish.call].markets.setdefault(entry.wish.market, Queues())
 
-    def _open_queues(self, state: _Call[Target]) -> Iterator[_Queues[Target]]:
+    def _open_queues(self, state: _Call[Target]) -> Iterator[Queues[Target]]:
         return (queues for market, queues in state.markets.items() if self._parts[market] is Part.OPEN)
 
-    def _choose(self, state: _Call[Target], now_ns: int) -> tuple[_Item[Target], _Queue[Target]] | None:
+    def _choose(self, state: _Call[Target], now_ns: int) -> tuple[Item[Target], Queue[Target]] | None:
         """The item to ask now and the queue that it heads (rules 1 and 2)."""
-        if owed := [queues.owed for queues in state.markets.values() if _top(queues.owed)]:
-            oldest = min(owed, key=_head)
+        if owed := [queues.owed for queues in state.markets.values() if top(queues.owed)]:
+            oldest = min(owed, key=head)
             return oldest[0], oldest
-        heaps = [queues.active for queues in self._open_queues(state) if _is_due(_top(queues.active), now_ns)]
-        active: _Queue[Target] | None = min(heaps, key=_head, default=None)
+        heaps = [queues.active for queues in self._open_queues(state) if is_due(top(queues.active), now_ns)]
+        active: Queue[Target] | None = min(heaps, key=head, default=None)
         idle = self._idle(state, now_ns)
         chosen = idle if active is None or (idle and state.active_turns >= IDLE_TURN - 1) else active
         return (chosen[0], chosen) if chosen else None
 
-    def _idle(self, state: _Call[Target], now_ns: int) -> _Queue[Target] | None:
+    def _idle(self, state: _Call[Target], now_ns: int) -> Queue[Target] | None:
         """The queue with the oldest of what takes the turn of idle targets."""
-        waiting: list[_Queue[Target]] = [
-            queues.owed_at_leisure for queues in state.markets.values() if _top(queues.owed_at_leisure)
+        waiting: list[Queue[Target]] = [
+            queues.owed_at_leisure for queues in state.markets.values() if top(queues.owed_at_leisure)
         ]
-        waiting += [queues.idle for queues in self._open_queues(state) if _is_due(_top(queues.idle), now_ns)]
-        return min(waiting, key=_head, default=None)
+        waiting += [queues.idle for queues in self._open_queues(state) if is_due(top(queues.idle), now_ns)]
+        return min(waiting, key=head, default=None)
 
     def _measure(self) -> None:
         """Find out where open markets want more than the quota allows."""
@@ -333,25 +272,3 @@ class PollSchedule(Generic[Target]):
                     if moves == entry.moves and self._traded(entry.target) != entry.traded:
                         entry.active = True
                         self._push(entry, entry.due_ns)
-
-
-def _head(queue: _Queue[Target]) -> tuple[int, int]:
-    return queue[0][:2]
-
-
-def _is_due(queue: _Queue[Target], now_ns: int) -> bool:
-    return bool(queue) and queue[0][0] <= now_ns
-
-
-def _top(queue: _Queue[Target]) -> _Queue[Target]:
-    """The queue with no void item at its head."""
-    while queue and queue[0][2] != queue[0][3].moves:
-        _drop_head(queue)
-    return queue
-
-
-def _drop_head(queue: _Queue[Target]) -> None:
-    if isinstance(queue, deque):
-        queue.popleft()
-    else:
-        heapq.heappop(queue)

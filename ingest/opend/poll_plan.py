@@ -10,7 +10,7 @@ from codec.markets import HK, SH, SZ, US, parse_symbol
 from codec.opend.protocol import ProtoId
 from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, CAPITAL_FLOW, PERIOD
 from ingest.opend.poller import QUOTAS, PollTarget
-from ingest.poll_schedule import Wish
+from ingest.poll_queues import Wish
 from ingest.rate_limiter import possible_period_s
 
 CALL_OF_FEED = {

@@ -17,7 +17,8 @@ from codec.opend.protocol import ProtoId
 from ingest.market_hours import Part
 from ingest.opend.requests import Security
 from ingest.opend.session import SILENCE_NS_MAX
-from ingest.poll_schedule import PollSchedule, Wish
+from ingest.poll_queues import Wish
+from ingest.poll_schedule import PollSchedule
 from ingest.quotas import CallQuota, LoginQuotas
 from ingest.rate_limiter import Quota
 from protos.opend import ark_stock_dynamic_pb2, capital_distribution_pb2, capital_flow_pb2, common_pb2

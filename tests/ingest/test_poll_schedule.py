@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ingest.market_hours import Part
 from ingest.market_watch import MarketWatch, Seen
-from ingest.poll_schedule import FAILURES_MAX, IDLE_TURN, PollSchedule, Wish
+from ingest.poll_queues import Wish
+from ingest.poll_schedule import FAILURES_MAX, IDLE_TURN, PollSchedule
 from ingest.rate_limiter import Quota, possible_period_s
 
 SECOND = 10**9
