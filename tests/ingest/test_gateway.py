@@ -22,6 +22,7 @@ from ingest.gateway import GatewayConfig, OpenDGateway
 from ingest.opend import session as session_module
 from ingest.opend.poll_plan import PollConfig
 from ingest.pipeline import TickPipeline
+from protos.opend import subscription_pb2
 from tests.ingest import wire
 from tests.ingest.journal import MemoryJournal, until
 from tests.ingest.running import running
@@ -158,6 +159,33 @@ async def test_a_line_that_breaks_inside_a_frame_costs_nothing() -> None:
     ] * len(offsets)
     assert run.gateway.stats.disconnects == len(offsets)
     assert run.gateway.stats.dead_letters == {}
+
+
+async def test_after_a_reconnect_it_asks_for_the_very_same() -> None:
+    """US symbols in all sessions, one without push: nothing of that becomes another thing the second time."""
+    subscribed: list[set[bytes]] = []
+
+    def listening(*, breaks: bool) -> Callable[[Peer], Awaitable[None]]:
+        async def script(peer: Peer) -> None:
+            bodies: set[bytes] = set()
+            subscribed.append(bodies)
+            while not breaks or len(bodies) < 3:
+                proto_id, serial, body = await peer.request()
+                if proto_id == ProtoId.SUB:
+                    bodies.add(body)
+                peer.answer(proto_id, serial, body)
+
+        return script
+
+    async with (
+        ScriptedOpenD(listening(breaks=True), listening(breaks=False)) as opend,
+        running(opend.port, HK, OTHER, US, tick_polls={OTHER: 60.0}) as run,
+    ):
+        await until(lambda: opend.connections == 2 and run.gateway.ready)
+    first, second = subscribed
+    assert first == second
+    requests = [subscription_pb2.SubRequest.FromString(body).c2s for body in first]
+    assert sorted(request.isRegOrUnRegPush for request in requests) == [False, True, True]
 
 
 async def test_ticks_that_the_last_thousand_do_not_reach_are_said_to_be_lost() -> None:
