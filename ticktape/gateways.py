@@ -27,7 +27,7 @@ from ticktape.hops import JournalHop, quantiles
 from ticktape.keys import wire_mode
 from ticktape.metrics import Metrics, Sample
 from ticktape.quota_store import JournalQuotaStore
-from ticktape.settings import OpenDSettings, Settings
+from ticktape.settings import OpenDSettings, Settings, SubscriptionSettings
 from ticktape.settings.model import ScheduleSettings
 from ticktape.window_store import JournalWindowStore
 from ticktape.wiring import partition_count
@@ -171,10 +171,17 @@ def poll_configs(settings: Settings, gateway: OpenDSettings) -> tuple[PollConfig
     )
 
 
+def tick_symbols(settings: Settings, gateway: OpenDSettings) -> tuple[str, ...]:
+    """Whose ticks are wanted from a gateway, each once, in file order."""
+    return tuple(dict.fromkeys(symbol for each in _tick_subscriptions(settings, gateway) for symbol in each.symbols))
+
+
+def _tick_subscriptions(settings: Settings, gateway: OpenDSettings) -> list[SubscriptionSettings]:
+    return [each for each in settings.subscription if each.gateway == gateway.name and TICKS.name in each.feeds]
+
+
 def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) -> GatewayConfig:
-    ours = [each for each in settings.subscription if each.gateway == gateway.name]
-    ticks = [each for each in ours if TICKS.name in each.feeds]
-    symbols = dict.fromkeys(symbol for subscription in ticks for symbol in subscription.symbols)
+    ticks = _tick_subscriptions(settings, gateway)
     sessions: dict[str, SessionChoice] = {}
     for subscription in ticks:
         session = SessionChoice[subscription.session.upper()]
@@ -194,7 +201,7 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) 
         source=gateway.source,
         host=gateway.host,
         port=port,
-        symbols=tuple(symbols),
+        symbols=tick_symbols(settings, gateway),
         polls=poll_configs(settings, gateway),
         quota_share=gateway.quota_share,
         us_sessions={symbol: session for symbol, session in sessions.items() if session is not SessionChoice.ALL},

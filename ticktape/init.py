@@ -57,14 +57,16 @@ url = "tcp://127.0.0.1:11111"     # as in OpenD's own settings (api_port)
 #                                 # openssl genrsa -traditional -out opend.pem 1024
 # body_format = "protobuf"        # or "json": bodies that a person can read on the wire, and slower
 # quota_share = 1.0               # of the request quotas; less when another program uses the same login
+# subscription_quota_reserve = 0  # subscription units left to others; symbols beyond the rest are refused
 # frame_bytes_max = "16MiB"
 
-[[subscription]]
+[[subscription]]                  # these follow this file while it runs: by themselves, or at once on SIGHUP
 gateway = "opend-1"
 symbols = ["HK.00700", "HK.09988", "US.AAPL"]   # or symbols_file = "symbols.txt", one a line, # comments
 feeds = ["ticks"]                 # also capital_flow, capital_distribution, ark_dynamic, which are polled
 # poll_interval = "60s"           # slower when the quotas say so: ticktape check tells
 # periods = ["intraday"]          # of capital_flow; also day, week, month, which are polled after the close
+# mode = "push"                   # of ticks; or "poll": pulled every poll_interval, at most 1000 a time
 # session = "all"                 # of US symbols: rth | eth | all
 """
 

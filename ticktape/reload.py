@@ -65,11 +65,12 @@ class Reloader:
                 pass
             before, seen = seen, await asyncio.to_thread(self._stamp)
             if self._asked.is_set() or (seen != read and seen == before):  # a file that is still being written waits
+                asked = self._asked.is_set()
                 self._asked.clear()
-                await self._reload()
-                read = seen = await asyncio.to_thread(self._stamp)
+                read = seen  # as it was before reading: what changes meanwhile is read again
+                await self._reload(asked=asked)
 
-    async def _reload(self) -> None:
+    async def _reload(self, *, asked: bool) -> None:
         try:
             loaded = await asyncio.to_thread(self._source.load)
             refuse_unsupported_gateways(loaded)
@@ -80,7 +81,8 @@ class Reloader:
         if loaded != ours:
             log.warning("what changed outside of [[subscription]] takes effect at the next start")
         if ours == self._settings:
-            log.info("the configuration was read again; its subscriptions are as they were")
+            if asked:
+                log.info("the configuration was read again; its subscriptions are as they were")
             return
         self._settings = ours
         log.info("the configuration was read again; its subscriptions changed")

@@ -124,8 +124,8 @@ def _gateways(gateways: dict[str, dict[str, Any]]) -> Table:
         table.add_column(title, justify="left" if title in ("gateway", "state", "address") else "right")
     for name, gateway in gateways.items():
         state = Text("streaming", style="green") if gateway["ready"] else Text("subscribing", style="yellow")
-        if not gateway["up"]:
-            state = Text(str(gateway["last_error"]), style="red")
+        if not gateway["up"] or gateway["trouble"]:
+            state = Text(str(gateway["trouble"] if gateway["up"] else gateway["last_error"]), style="red")
         table.add_row(
             name,
             state,

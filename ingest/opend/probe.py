@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from google.protobuf.message import Message
 
 from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
@@ -17,8 +18,11 @@ from codec.opend.protocol import ProtoId
 from codec.symbols import SymbolTable
 from ingest.opend.encryption import PLAIN, WireMode
 from ingest.opend.events import Closed, Failed, Ready, Replied
+from ingest.opend.gateway_state import GatewayState
+from ingest.opend.remedies import Ailment
+from ingest.opend.rights import Rights
 from ingest.opend.session import OpenDSession
-from protos.opend import global_state_pb2, subscription_pb2
+from protos.opend import global_state_pb2, subscription_pb2, user_info_pb2
 
 _READ_BYTES = 64 << 10
 
@@ -36,6 +40,8 @@ class ProbeReport:
     Attributes
     ----------
     quote_logged_in : whether OpenD has its own login to the quote servers
+    ailment : what keeps it from sending ticks, with the remedy
+    rights : what the login may see; empty when OpenD does not say
     quota_used, quota_left : subscription units of this login, over all its connections
     round_trip_s : of GetGlobalState
     """
@@ -43,13 +49,15 @@ class ProbeReport:
     server_version: int
     login_user_id: int
     quote_logged_in: bool
+    ailment: Ailment | None
+    rights: Rights
     quota_used: int
     quota_left: int
     round_trip_s: float
 
 
 async def probe_gateway(host: str, port: int, timeout_s: float = 5.0, *, wire: WireMode = PLAIN) -> ProbeReport:
-    """Connect, ask for the global state and the subscription quota, and leave.
+    """Connect, ask for the global state, the login's rights and its subscription quota, and leave.
 
     Raises
     ------
@@ -75,9 +83,10 @@ async def _visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wir
     session = OpenDSession(OpenDDecoder(SymbolTable(1), MarketClock()), now_ns=time.monotonic_ns(), wire=wire)
     ticks, waiting = TickBuffer(1), b""
     ready: Ready | None = None
-    replies: dict[ProtoId, Replied] = {}
+    replies: dict[ProtoId, Message] = {}
+    unanswered = {ProtoId.GET_GLOBAL_STATE, ProtoId.GET_USER_INFO, ProtoId.GET_SUB_INFO}
     asked_s = 0.0
-    while len(replies) < 2:
+    while unanswered:
         writer.write(session.take_outgoing())
         chunk = await reader.read(_READ_BYTES)
         if not chunk:
@@ -93,10 +102,15 @@ async def _visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wir
                     ready, asked_s = event, time.monotonic()
                     state = global_state_pb2.GetGlobalStateC2S(userID=event.login_user_id)
                     session.request(ProtoId.GET_GLOBAL_STATE, global_state_pb2.GetGlobalStateRequest(c2s=state), now_ns)
+                    user = user_info_pb2.GetUserInfoC2S()
+                    session.request(ProtoId.GET_USER_INFO, user_info_pb2.GetUserInfoRequest(c2s=user), now_ns)
                     quota = subscription_pb2.GetSubInfoC2S(isReqAllConn=True)
                     session.request(ProtoId.GET_SUB_INFO, subscription_pb2.GetSubInfoRequest(c2s=quota), now_ns)
                 case Replied():
-                    replies[event.proto_id] = event
+                    replies[event.proto_id] = event.reply
+                    unanswered.discard(event.proto_id)
+                case Failed(proto_id=ProtoId.GET_USER_INFO):
+                    unanswered.discard(ProtoId.GET_USER_INFO)
                 case Failed():
                     raise GatewayUnreachable(f"{ProtoId(event.proto_id).name} failed: {event.text}")
                 case Closed():
@@ -104,14 +118,19 @@ async def _visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wir
                 case _:
                     pass
     assert ready is not None
-    state_reply = replies[ProtoId.GET_GLOBAL_STATE].reply
-    quota_reply = replies[ProtoId.GET_SUB_INFO].reply
+    state_reply, quota_reply = replies[ProtoId.GET_GLOBAL_STATE], replies[ProtoId.GET_SUB_INFO]
+    user_reply = replies.get(ProtoId.GET_USER_INFO)
     assert isinstance(state_reply, global_state_pb2.GetGlobalStateResponse)
     assert isinstance(quota_reply, subscription_pb2.GetSubInfoResponse)
+    assert isinstance(user_reply, user_info_pb2.GetUserInfoResponse | None)
+    told = GatewayState()
+    told.global_state(state_reply.s2c)
     return ProbeReport(
         server_version=ready.server_version,
         login_user_id=ready.login_user_id,
-        quote_logged_in=state_reply.s2c.qotLogined,
+        quote_logged_in=told.logged_in,
+        ailment=told.trouble,
+        rights=Rights.of(user_reply.s2c) if user_reply is not None else Rights(),
         quota_used=quota_reply.s2c.totalUsedQuota,
         quota_left=quota_reply.s2c.remainQuota,
         round_trip_s=time.monotonic() - asked_s,

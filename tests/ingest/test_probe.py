@@ -9,6 +9,7 @@ import pytest
 
 from codec.opend.protocol import ProtoId, pack_frame
 from ingest.opend.probe import GatewayUnreachable, ProbeReport, probe_gateway
+from ingest.opend.rights import Kind
 from protos.opend import global_state_pb2, subscription_pb2
 from tests.ingest import wire
 from tests.ingest.scripted_opend import Peer, Script, ScriptedOpenD
@@ -38,11 +39,11 @@ async def visited(*scripts: Script, timeout_s: float = 5.0) -> ProbeReport:
 async def test_what_one_visit_learns(logged_in: bool) -> None:
     async def answers(peer: Peer) -> None:
         await peer.greet()
-        first, second = await peer.heard(), await peer.heard()
-        asked = {proto_id: serial for proto_id, serial, _ in (first, second)}
+        asked = {proto_id: serial for proto_id, serial, _ in [await peer.heard() for _ in range(3)]}
         frames = (
             wire.notice_frame(),
             quota_frame(asked[ProtoId.GET_SUB_INFO]),
+            wire.user_frame(asked[ProtoId.GET_USER_INFO], {"hkOptionQotRight": 2}),
             wire.push_frame("HK.00700", wire.make_ticks([1])),
             state_frame(asked[ProtoId.GET_GLOBAL_STATE], logged_in=logged_in),
         )
@@ -54,6 +55,8 @@ async def test_what_one_visit_learns(logged_in: bool) -> None:
     report = await visited(answers)
     assert (report.server_version, report.login_user_id) == (1011, 5)
     assert (report.quota_used, report.quota_left, report.quote_logged_in) == (7, 93, logged_in)
+    assert (report.ailment is None) == logged_in
+    assert report.rights.of_kind == {Kind.HK_OPTION: 2}
     assert 0 < report.round_trip_s < 5
 
 
