@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from codec.arrow import batch_of_rows, ipc_stream
+from codec.tables import GAPS
+from sinks.clickhouse import ClickHouse, ClickHouseConfig
 from tests.audit.running import AUDIT_S_MAX, audited, by_hand, delete, symbols_of, unexplained
 from tests.program.test_daemons import configuration
 from tests.support.daemons import daemon, free_port, query_json, ticktape
 from tests.support.simulator import opend_simulator
+from ticktape.audit.coverage import NotCoverage, store_coverage
 
 SYMBOLS, TICKS = 6, 20_000
 HK, US = "HK.00700", "US.AAPL"
@@ -91,13 +97,16 @@ def test_deleted_rows_are_found_in_either_market(copy: Path) -> None:
 def test_deleted_rows_are_found_without_any_journal(copy: Path) -> None:
     """Hong Kong's by the counter, New York's because a record is stored whole."""
     shutil.rmtree(copy.parent / "journal")
-    middle = "_row = 3 AND (_offset) IN (SELECT min(_offset) FROM ticktape.ticks WHERE symbol = '{}' AND _row = 3)"
-    by_hand(copy.parent / "clickhouse", *(delete(f"symbol = '{of}' AND {middle.format(of)}") for of in (HK, US)))
+    followed = "(_offset, _row + 1) IN (SELECT _offset, _row FROM ticktape.ticks)"
+    of = "FROM ticktape.ticks WHERE symbol = '{}' AND {} ORDER BY _offset, _row LIMIT 1 OFFSET 100"
+    one = f"(_offset, _row) = (SELECT _offset, _row {of})"
+    by_hand(copy.parent / "clickhouse", *(delete(one.format(symbol, followed)) for symbol in (HK, US)))
     code, report = audited(copy)
     assert code == 1
     told = unexplained(report)
     assert any(line.startswith(f"{HK}: 1 row missing between sequences") for line in told)
-    assert sum("are missing between others of it" in line for line in told) == 2
+    holes = [re.match(r": (\d+) rows of .* are missing between others of it$", line) for line in told]
+    assert sum(int(hole[1]) for hole in holes if hole) == 2, "in one record or in two"
     assert "no journal" in str([day["notes"] for day in report["days"]])
 
 
@@ -131,3 +140,11 @@ def test_a_day_without_ticks_is_said_to_be_one(tmp_path: Path) -> None:
     assert (none.returncode, "nothing is stored yet" in none.stderr) == (1, True)
     wrong = ticktape(config, "audit", "--date", "yesterday")
     assert wrong.returncode == 2
+
+
+@pytest.mark.parametrize("stream", [b"", b"garbage", ipc_stream(batch_of_rows(GAPS, []))])
+def test_only_rows_of_coverage_are_taken(stream: bytes, tmp_path: Path) -> None:
+    store = ClickHouse(ClickHouseConfig(f"chdb://{tmp_path}"))
+    with pytest.raises(NotCoverage):
+        store_coverage(store, pa.py_buffer(stream))
+    store.close()

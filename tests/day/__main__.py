@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=300)
     parser.add_argument("--rate", type=float, default=2000.0, help="ticks a real second (default 2000)")
     parser.add_argument("--speed", type=float, default=60.0, help="market seconds a real second (default 60)")
-    parser.add_argument("--hours", type=float, default=6.5, help="of the market's day (default 6.5: Hong Kong's)")
+    parser.add_argument("--hours", type=float, default=7.5, help="of the market's day (default 7.5: past its close)")
     parser.add_argument("--faults", type=int, default=40)
     options = parser.parse_args()
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"

@@ -96,6 +96,7 @@ def run_day(plan: Plan, folder: Path, say: Callable[[str], None]) -> DayReport:
     for fault, times in Counter(fault for _, fault in plan.faults).items():
         if struck[fault] < times:
             report.audit.append(f"{fault} was planned {times} times and struck {struck[fault]} times")
+    report.audit += list(_coverage(config, compared, {symbol: len(of) for symbol, of in made.items()}))
     say("auditing")
     report.audit += list(_audit(config, compared, {symbol: len(of) for symbol, of in made.items()}))
     say("deleting two rows by hand and auditing again")
@@ -131,6 +132,15 @@ def _stored(config: Path) -> Sequences:
     command = [sys.executable, "-m", "ticktape", "-c", str(config), "query", sql, "--format", "parquet"]
     answer = subprocess.run(command, capture_output=True, check=True, timeout=_SETTLE_S_MAX).stdout
     return by_symbol(parquet.read_table(io.BytesIO(answer)))
+
+
+def _coverage(config: Path, compared: Comparison, made: dict[str, int]) -> Iterator[str]:
+    """Differences between what the daemon told `coverage` after a close, if there was one, and the market."""
+    sql = "SELECT symbol, toInt64(rows) AS rows, missing FROM coverage FINAL WHERE feed = 'ticks'"
+    for row in query_json(config, sql):
+        symbol, missing = row["symbol"], len(compared.missing.get(row["symbol"], []))
+        if symbol.startswith("HK.") and (int(row["rows"]), int(row["missing"])) != (made[symbol] - missing, missing):
+            yield f"coverage: tells of {row['rows']} rows of {symbol} and {row['missing']} missing, not {missing}"
 
 
 def _audit(config: Path, compared: Comparison, made: dict[str, int]) -> Iterator[str]:

@@ -22,6 +22,7 @@ class Daemon:
     def __init__(self) -> None:
         self.ready = True
         self.asked: list[tuple[str, str]] = []
+        self.covered: list[bytes] = []
 
     def readiness(self) -> dict[str, Any]:
         return {"ready": self.ready, "hops": {"journal": self.ready}, "gateways": {}}
@@ -39,6 +40,11 @@ class Daemon:
         if sql != "SELECT 1":
             raise QueryRefused("only statements that read", code=164)
         return b'"1"\n1\n'
+
+    async def take_coverage(self, stream: bytes) -> None:
+        if stream == b"garbage":
+            raise ValueError("not rows of coverage")
+        self.covered.append(stream)
 
 
 @pytest.fixture
@@ -105,9 +111,30 @@ async def test_a_query_takes_the_format_asked_for(
 async def test_without_an_embedded_store_there_is_nothing_to_ask(client: aiohttp.ClientSession, daemon: Daemon) -> None:
     server = HttpServer(daemon, listen=LOOPBACK)
     await server.start()
-    async with client.post(f"http://127.0.0.1:{server.port}/query", data="SELECT 1") as response:
-        assert response.status == 404
+    for path in ("/query", "/coverage"):
+        async with client.post(f"http://127.0.0.1:{server.port}{path}", data="SELECT 1") as response:
+            assert response.status == 404
     await server.stop()
+
+
+async def test_verdicts_of_an_audit_are_taken_with_the_token_only(
+    client: aiohttp.ClientSession, daemon: Daemon
+) -> None:
+    server = HttpServer(daemon, listen=LOOPBACK, token="s3cret", take_coverage=daemon.take_coverage)
+    await server.start()
+    url, token = f"http://127.0.0.1:{server.port}/coverage", {"Authorization": "Bearer s3cret"}
+    rows = bytes(2 << 20)  # more than a question may have
+    codes = []
+    for body, headers in ((rows, {}), (rows, token), (b"garbage", token)):
+        async with client.post(url, data=body, headers=headers) as response:
+            codes.append(response.status)
+    assert (codes, daemon.covered) == ([401, 200, 400], [rows])
+    await server.stop()
+
+
+async def test_an_overlong_question_is_refused(client: aiohttp.ClientSession, server: HttpServer) -> None:
+    async with client.post(f"http://127.0.0.1:{server.port}/query", data=bytes(2 << 20)) as response:
+        assert response.status == 413
 
 
 async def test_a_token_guards_what_may_name_symbols(client: aiohttp.ClientSession, daemon: Daemon) -> None:

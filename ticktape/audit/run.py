@@ -25,6 +25,7 @@ from ticktape.audit.coverage import polled_rows, write_coverage
 from ticktape.audit.journaled import Journaled, read_journaled
 from ticktape.audit.logged import LogTally, find_absent
 from ticktape.audit.model import Finding, LedgerGap, Report, SymbolDay
+from ticktape.audit.places import log_findings, store_findings
 from ticktape.audit.refused import refused_sequences
 from ticktape.audit.show import progress_on_terminal, show_json, show_table
 from ticktape.audit.stored import Key, Store, newest_days
@@ -130,7 +131,7 @@ def audit(
             day.condition = row["condition"] = "degraded"
         findings += found
         coverage.append(row)
-    findings += _log_findings(log) + _store_findings(store, log)
+    findings += [*log_findings(log.tally, log.scan), *store_findings(store, log.tally)]
     notes = _notes(settings, store, journaled, log, days, begin_s, trade_day)
     return Report(trade_date.isoformat(), log.name, list(days.values()), findings, notes), coverage
 
@@ -250,67 +251,6 @@ def _ledger_gap(row: dict[str, object]) -> LedgerGap:
         str(row["gap_id"]), str(row["symbol"]), str(row["cause"]), str(row["state"]), number("missing"),
         number("from_sequence"), number("to_sequence"),
     )  # fmt: skip
-
-
-def _log_findings(log: _Log) -> list[Finding]:
-    findings = [
-        Finding(
-            "",
-            "",
-            f"{topic}/{partition} lacks {rows:,} rows before offset {offset}",
-            "its worker counted rows that Kafka does not hold",
-            "somebody deleted records or made the topic anew: kafka-delete-records and the topic's retention",
-        )
-        for (topic, partition), offset, rows in log.tally.jumps
-    ]
-    findings += [
-        Finding(
-            "",
-            "",
-            f"{topic}/{partition} offset {offset} holds no record of ours ({reason})",
-            "something else writes to the topic, or the record was damaged",
-            "dead_letters has what the writer made of it",
-        )
-        for (topic, partition), offset, reason in log.scan.unreadable
-    ]
-    if log.tally.not_looked_at:
-        findings.append(
-            Finding(
-                "",
-                "",
-                f"{log.tally.not_looked_at:,} more rows of the log are in records that are not stored whole",
-                "so many are gone that they were not looked for one by one",
-                "was the table emptied, or a partition of it dropped? system.query_log says",
-            )
-        )
-    return findings
-
-
-def _store_findings(store: Store, log: _Log) -> list[Finding]:
-    """What ClickHouse's own coordinates say, also of records that the log has no more."""
-    findings = [
-        Finding(
-            "",
-            "",
-            f"{extra:,} rows of {topic}/{partition} offset {offset} are there more than once",
-            "a record was inserted again and not recognised: another writer, or one that came back after hours",
-            "queries with FINAL count them once; SELECT non_replicated_deduplication_window of the table",
-        )
-        for topic, partition, offset, extra in store.twice()
-    ]
-    first = log.tally.first_offsets
-    findings += [
-        Finding(
-            "",
-            "",
-            f"{lacks:,} rows of {topic}/{partition} offset {offset} are missing between others of it",
-            "a record is stored whole or not at all, so they were deleted in ClickHouse; the log has it no more",
-            "system.mutations says by whom; only a backup brings them back",
-        )
-        for topic, partition, offset, lacks in store.broken_records()
-        if offset < first.get((topic, partition), 1 << 63)
-    ]
-    return findings
 
 
 def _notes(
