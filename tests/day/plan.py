@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ticktape.simulate.faults import PLANNABLE
@@ -21,7 +22,7 @@ class Plan:
     Attributes
     ----------
     duration_s : real seconds for which the market is open
-    faults : (real seconds from the market's start, fault), ascending
+    faults : (real seconds after the first subscription, fault), ascending
     """
 
     seed: int
@@ -46,13 +47,22 @@ class Plan:
         ]  # fmt: skip
 
 
-def make_plan(*, seed: int, symbols: int, rate: float, speed: float, duration_s: float, faults: int) -> Plan:
-    """`faults` of them: some kills, and of the simulator's each kind as often as the others, in random order."""
+def make_plan(
+    *,
+    seed: int,
+    symbols: int,
+    rate: float,
+    speed: float,
+    duration_s: float,
+    faults: int,
+    kinds: Sequence[str] = PLANNABLE,
+) -> Plan:
+    """`faults` of them: some kills, and of the simulator's `kinds` each as often as the others, in random order."""
     rng = random.Random(f"day/{seed}")
     kills = max(1, round(faults * _KILL_SHARE))
-    kinds = [KILL] * kills + [PLANNABLE[number % len(PLANNABLE)] for number in range(faults - kills)]
-    rng.shuffle(kinds)
+    chosen = [KILL] * kills + [kinds[number % len(kinds)] for number in range(faults - kills)]
+    rng.shuffle(chosen)
     # One in each equal part of the day, so that they neither pile up nor leave it.
     part_s = (_LAST - _FIRST) * duration_s / max(faults, 1)
     times_s = [_FIRST * duration_s + (number + rng.random()) * part_s for number in range(faults)]
-    return Plan(seed, symbols, rate, speed, duration_s, tuple(zip(times_s, kinds, strict=True)))
+    return Plan(seed, symbols, rate, speed, duration_s, tuple(zip(times_s, chosen, strict=True)))

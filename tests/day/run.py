@@ -72,11 +72,13 @@ def run_day(plan: Plan, folder: Path, say: Callable[[str], None]) -> DayReport:
     truth_file = folder / "truth.parquet"
     port = free_port()
     with opend_simulator(*plan.simulator_options, "--truth", str(truth_file)) as opend:
-        begin_s = time.monotonic()
+        begin_s = 0.0
         config = _configure(folder, plan, opend, port)
         killed = 0
         for until_s in (*plan.kills_s, plan.duration_s):
             with daemon("up", config, port) as up:
+                up.wait_until(lambda: up.metric("ticktape_gateway_up") == 1, "connected", _SETTLE_S_MAX)
+                begin_s = begin_s or time.monotonic()
                 _wait_ready(up)
                 say(f"{time.monotonic() - begin_s:6.1f} s  ready, until {until_s:.1f} s")
                 time.sleep(max(begin_s + until_s - time.monotonic(), 0.0))

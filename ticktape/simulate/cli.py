@@ -46,7 +46,7 @@ def opend(
         ),
     ] = "",
     faults_at: Annotated[
-        str, typer.Option(metavar="S:A,S:B", help="Single faults, each so many real seconds after the start.")
+        str, typer.Option(metavar="S:A,S:B", help="Single faults, so many real seconds after the first subscription.")
     ] = "",
     truth: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every (symbol, sequence) there at the end, as Parquet.")

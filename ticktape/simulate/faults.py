@@ -55,8 +55,8 @@ OUTAGES = (LOGOUT, KICKED_OUT, RIGHT_LOST, BACKEND_LOST, RESTART)
 """These last some seconds, and may come once: `logout@5+2` is 5 s after the first subscription, for 2 s."""
 
 _SHARES = frozenset({DUPLICATE, SPLIT, UNCOUNTED})
-PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES and name not in OUTAGES)
-"""What strikes at an instant, and so can be planned by `--faults-at`."""
+PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES)
+"""What strikes at an instant, and so can be planned by `--faults-at`; of outages the beginning."""
 
 REPEAT_STEPS_MAX = 40
 """A repeat comes at most this many steps after its original."""
@@ -78,7 +78,7 @@ class Faults:
 
     Attributes
     ----------
-    planned : (real seconds from the market's start, fault) of single strikes, ascending
+    planned : (real seconds after the first subscription, fault) of single strikes, ascending
     struck : how often each came
     once : (seconds after the first subscription, seconds that it lasts) of lasting ones that come once
     """
@@ -89,6 +89,7 @@ class Faults:
     once: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     struck: Counter[str] = field(default_factory=Counter)
     _armed: Counter[str] = field(default_factory=Counter, repr=False)
+    _since_s: list[float] = field(default_factory=list, repr=False)
     _randoms: dict[str, random.Random] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -123,8 +124,10 @@ class Faults:
         return self._randoms.setdefault(name, random.Random(f"{self.seed}/{name}"))
 
     def arm(self, now_s: float) -> None:
-        """Let what is planned until `now_s` strike at its next occasion."""
-        while self.planned and self.planned[0][0] <= now_s:
+        """Let what is planned until `now_s` strike at its next occasion; the first call begins the plan."""
+        self._since_s.append(now_s)
+        del self._since_s[1:]
+        while self.planned and self.planned[0][0] <= now_s - self._since_s[0]:
             self._armed[self.planned.popleft()[1]] += 1
 
     def strikes(self, name: str, elapsed_s: float) -> bool:

@@ -234,7 +234,8 @@ class OpenDServer:
         while not self._stopping.is_set():
             now_s = loop.time()
             self.calls.book.expire(now_s)
-            self._faults.arm(now_s - start_s)
+            if self.calls.book.held.any():
+                self._faults.arm(now_s)
             for turn in self._outages.step(now_s, now_s - stepped_s, anybody=bool(self.calls.book.held.any())):
                 self._turn(turn)
             self._tell_used_quota(now_s)
