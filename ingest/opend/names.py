@@ -21,6 +21,7 @@ class Names:
 
     def __init__(self) -> None:
         self._due_ns: dict[Security, int] = {}
+        self._earliest_ns: int | None = None
         self._suspects: deque[tuple[Security, ...]] = deque()
         self._batch: tuple[Security, ...] = ()
         self._is_suspect = False
@@ -34,11 +35,13 @@ class Names:
         """These are subscribed to."""
         for security in securities:
             self._due_ns.setdefault(security, now_ns)
+        self._changed()
 
     def forget(self, securities: Iterable[Security]) -> None:
         """These are not wanted any more."""
         for security in securities:
             self._due_ns.pop(security, None)
+        self._changed()
 
     def next_request(self, now_ns: int) -> Request | None:
         """What to send now, one at a time; tell `sent`."""
@@ -80,9 +83,15 @@ class Names:
 
     def deadline_ns(self) -> int | None:
         """When `next_request` has something by time alone."""
-        return None if self._batch else min(self._due_ns.values(), default=None)
+        return None if self._batch else self._earliest_ns
+
+    def _changed(self) -> None:
+        """Asked for after every read of the socket, so it is kept."""
+        self._earliest_ns = min(self._due_ns.values(), default=None)
 
     def _due(self, now_ns: int) -> tuple[Security, ...]:
+        if self._earliest_ns is None or self._earliest_ns > now_ns:
+            return ()
         due = [security for security, due_ns in self._due_ns.items() if due_ns <= now_ns]
         return tuple(due[:SYMBOLS_MAX])
 
@@ -91,3 +100,4 @@ class Names:
             if security in self._due_ns:
                 self._due_ns[security] = now_ns + delay_ns
         self._batch, self._serial = (), None
+        self._changed()

@@ -111,8 +111,8 @@ class Subscriptions:
 
     @property
     def settled(self) -> bool:
-        """Whether each wanted symbol is subscribed or refused."""
-        return len(self.confirmed) + len(self.refused) >= len(self.wanted)
+        """Whether each wanted symbol is subscribed, as it is wanted, or refused."""
+        return not (self._requested or self._suspects or self._parked or (self._batch and self._batch.asked))
 
     @property
     def needs_quota(self) -> bool:
