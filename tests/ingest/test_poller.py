@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from codec.opend.protocol import ProtoId
 from ingest.opend.poll_plan import PollConfig, poll_wishes, possible_periods
@@ -185,3 +188,47 @@ def test_markets_that_do_not_trade_together_do_not_share_the_period() -> None:
     wishes = poll_wishes([PollConfig("capital_flow", names, 60.0)], by_calendar=True)
     assert possible_periods(wishes, 1.0, by_calendar=True)[0].period_s == 100
     assert possible_periods(wishes, 1.0, by_calendar=False)[0].period_s == 200
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.floats(0, 0.3), st.floats(0, 0.05), st.sampled_from([0.01, 1.0, 8.0]))
+def test_the_gateway_never_counts_too_many(seed: int, unanswered: float, broken: float, slow_s: float) -> None:
+    """Whenever it counts: between the request and its answer, or later when there is none, as one that hangs does,
+    but before it answers a new connection."""
+    rng = random.Random(seed)
+    polling = Polling(symbols=90, feeds=("capital_flow", "ark_dynamic"))
+    poller = polling.poller
+    counted_s: dict[ProtoId, list[float]] = {FLOW: [], ARK: []}
+    late: list[tuple[ProtoId, float]] = []
+    waiting: dict[int, tuple[PollTarget, float, float | None]] = {}
+    polling.connect()
+    for step in range(1, 1000):  # not quite two minutes
+        now_s = step * 0.1
+        polling.now_ns = int(now_s * SECOND)
+        for serial, (target, sent_s, answer_s) in list(waiting.items()):
+            if answer_s is not None and answer_s <= now_s:
+                counted_s[target.proto_id].append(rng.choice([sent_s, now_s, rng.uniform(sent_s, now_s)]))
+                poller.replied(serial, polling.now_ns)
+                poller.ended(target, polling.now_ns, changed=rng.random() < 0.5)
+                del waiting[serial]
+            elif answer_s is None and now_s - sent_s >= 12:
+                late.append((target.proto_id, rng.choice([sent_s, now_s, now_s + rng.uniform(0, LATE_NS / SECOND)])))
+                poller.failed(serial, polling.now_ns, timed_out=True)
+                del waiting[serial]
+        if rng.random() < broken:
+            poller.disconnected(polling.now_ns)
+            for target, sent_s, _ in waiting.values():
+                counted_s[target.proto_id].append(rng.choice([sent_s, now_s]))
+            waiting.clear()
+            late = [(call, min(at_s, now_s)) for call, at_s in late]
+            polling.connect()
+        if polling.book.wants_grants:
+            polling.grant()
+        for serial, target in polling.send():
+            answered = rng.random() >= unanswered
+            waiting[serial] = target, now_s, now_s + rng.uniform(0, slow_s) if answered else None
+    for call, counted in counted_s.items():
+        ordered = sorted([*counted, *(at_s for of, at_s in late if of is call)])
+        for quota in QUOTAS[call]:
+            windows = [bisect.bisect_left(ordered, at + quota.window_s) - i for i, at in enumerate(ordered)]
+            assert max(windows, default=0) <= quota.requests
