@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import google_crc32c
@@ -21,6 +22,7 @@ from codec.symbols import SymbolTable
 from codec.tables import DELIVERY, TICKS, EnumKind, Kind, Table
 
 _PULL = DELIVERY.code("pull")
+_NO_GAPS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
 
 def _condition_words(conditions: ConditionTable | None) -> pa.StringArray:
@@ -47,7 +49,12 @@ class TickEncoder:
         self._positions = {c.name: enum_positions(c.kind) for c in TICKS if isinstance(c.kind, EnumKind)}
 
     def encode(
-        self, ticks: TickBuffer, fresh: NDArray[np.bool_], ordinals: NDArray[np.uint32], fresh_rows: int
+        self,
+        ticks: TickBuffer,
+        fresh: NDArray[np.bool_],
+        ordinals: NDArray[np.uint32],
+        fresh_rows: int,
+        gap_ids: Mapping[int, tuple[str, ...]] = _NO_GAPS,
     ) -> list[Record]:
         """Records of the fresh rows of `ticks`, one for each partition and kind that has any.
 
@@ -55,6 +62,7 @@ class TickEncoder:
         ----------
         fresh, ordinals : (ticks.rows,) as a Verdict gives them
         fresh_rows : how many of `fresh` are True
+        gap_ids : by symbol id, what the first record with ticks of the symbol must name
         """
         if fresh_rows == 0:
             return []
@@ -66,7 +74,7 @@ class TickEncoder:
         }
         arrays = {name: self._array(name, values) for name, values in columns.items()}
         arrays["source"] = constant_word(self._source, fresh_rows)
-        return self._grouper.records(TICKS, groups, arrays, columns["ts_event"], columns["ts_recv"])
+        return self._grouper.records(TICKS, groups, arrays, columns["ts_event"], columns["ts_recv"], gap_ids)
 
     def _array(self, name: str, values: NDArray[Any]) -> pa.Array[Any]:
         """The Arrow array of one ordered column, without copying where the layouts agree."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import google_crc32c
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from codec.arrow import arrow_schema, arrow_type, enum_words, ipc_stream
 from codec.kernel import kernel
-from codec.records import Record, RecordKind
+from codec.records import GAP_IDS_MAX, Record, RecordKind
 from codec.symbols import SYMBOLS_MAX, SymbolTable
 from codec.tables import EnumKind, Kind, Table
 
@@ -26,6 +27,8 @@ KINDS = 2
 """Live and backfill rows never share a record."""
 
 assert (RecordKind.LIVE, RecordKind.BACKFILL) == (0, 1)
+
+_NO_GAPS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
 
 @kernel
@@ -145,6 +148,7 @@ class Grouper:
         arrays: Mapping[str, pa.Array[Any]],
         event_us: NDArray[np.int64],
         recv_ns: NDArray[np.int64],
+        gap_ids: Mapping[int, tuple[str, ...]] = _NO_GAPS,
     ) -> list[Record]:
         """One record for each group that has rows, in the order of the groups.
 
@@ -152,7 +156,9 @@ class Grouper:
         ----------
         arrays : each column of `table` but `symbol`, ordered as `groups.order`
         event_us, recv_ns : (n,) the same order: ts_event and ts_recv
+        gap_ids : by symbol id, what the first record with rows of the symbol must name
         """
+        unnamed = dict(gap_ids)
         if len(self._names) < len(self._symbols.names):
             self._names = pa.array(self._symbols.names, pa.utf8())
         starts, schema = groups.starts, arrow_schema(table)
@@ -181,9 +187,22 @@ class Grouper:
                     recv_ns=int(newest_ns[place]),
                     crc32c=google_crc32c.value(value),
                     value=value,
+                    gap_ids=_take_gaps(unnamed, groups.used[groups.used_starts[group] : groups.used_starts[group + 1]]),
                 )
             )
         return records
+
+
+def _take_gaps(unnamed: dict[int, tuple[str, ...]], symbol_ids: NDArray[np.int32]) -> tuple[str, ...]:
+    """Take out the gaps of these symbols, as many as one record may name."""
+    taken: list[str] = []
+    if unnamed:
+        for id_ in symbol_ids.tolist():
+            gaps, room = unnamed.pop(id_, ()), GAP_IDS_MAX - len(taken)
+            taken.extend(gaps[:room])
+            if gaps[room:]:
+                unnamed[id_] = gaps[room:]
+    return tuple(taken)
 
 
 def enum_positions(kind: EnumKind) -> NDArray[np.int8]:

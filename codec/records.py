@@ -13,6 +13,9 @@ from dataclasses import dataclass
 RECORD_BYTES_MAX = 8 << 20
 """A record's value never exceeds this; topics are created with room for it."""
 
+GAP_IDS_MAX = 2000
+"""Gaps that one record names: of 24 hex digits each they fit into its entry and its header."""
+
 
 class RecordKind(enum.IntEnum):
     """How its rows came: the `ticktape-kind` header is the name in lower case."""

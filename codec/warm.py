@@ -17,6 +17,7 @@ from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
 from codec.columns import TickBuffer
 from codec.conditions import ConditionTable
+from codec.counter import TickFollower
 from codec.day_counts import DayCounts
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
@@ -70,6 +71,7 @@ def _warm_common(symbols: SymbolTable) -> None:
     verdict = window.test(ticks)
     window.mark(ticks, verdict)
     DayCounts(symbols).add(ticks, verdict.fresh, verdict.ordinals)
+    TickFollower(symbols, has_counter=True).follow(ticks, verdict.fresh, 0, 1)
     TickEncoder("", symbols, [""]).encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
     flow_verdict = diff.test(flows)
     diff.mark(flows, flow_verdict)

@@ -6,9 +6,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 
@@ -20,10 +19,10 @@ from codec.opend.notes import TIME_DISAGREEMENTS, UNLISTED_MARKETS, UNLISTED_NUM
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
 from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
 from codec.opend.static_info import symbol_row
-from codec.tables import DEAD_LETTERS, GAPS, SYMBOLS
+from codec.tables import DEAD_LETTERS, SYMBOLS
 from ingest.backoff import Backoff
 from ingest.conditions import Conditions
-from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS, Gap, LossLedger, PullOutcome
+from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS
 from ingest.market_hours import MarketHours
 from ingest.opend.connection import OpenDConnection
 from ingest.opend.encryption import PLAIN, WireMode
@@ -112,10 +111,10 @@ class OpenDGateway:
         self.config = config
         self.stats = GatewayStats()
         self.lane = pipeline.lane(config.source)
-        self.ledger = LossLedger(config.source, config.name)
         self._pipeline = pipeline
         self._gateway_id = self.lane.add_gateway(config.name)
         self.lane.wanted.update(config.symbols)
+        self.lane.when_wanted(self._pull_wanted)
         self._decoder = OpenDDecoder(
             self.lane.symbols,
             clock,
@@ -149,7 +148,7 @@ class OpenDGateway:
             quotas,
             hours,
             market_state=lambda market: self.state.market_states.get(market) if self.state.known else None,
-            latest_us=lambda security: int(self.lane.latest_ts_us[self.lane.symbols.id_of(*security)]),
+            latest_us=self.lane.latest_us,
             rng=self._rng,
             log=self._log,
         )
@@ -225,7 +224,7 @@ class OpenDGateway:
             "times_disagreeing": int(self._decoder.counters[TIME_DISAGREEMENTS]),
             "numbers_unlisted": int(self._decoder.counters[UNLISTED_NUMBERS]),
             "markets_unlisted": int(self._decoder.counters[UNLISTED_MARKETS]),
-            "open_gaps": self.ledger.open_gaps,
+            "open_gaps": self.lane.account.open_gaps.get(self.config.name, 0),
             "connects": self.stats.connects,
             "last_error": None if self.up else self._last_error,
         }
@@ -300,16 +299,19 @@ class OpenDGateway:
             self._open_gap(security, CAUSE_RECONNECT)
 
     def _open_gap(self, security: Security, cause: str) -> None:
-        symbol_id = self.lane.symbols.id_of(*security)
-        latest_us = int(self.lane.latest_ts_us[symbol_id])
-        rows = self.ledger.open(
-            symbol_name(*security),
-            cause,
-            from_sequence=self.lane.window.newest_sequence(symbol_id),
-            from_ts=latest_us or None,
-            now_ns=time.time_ns(),
-        )
-        self._pipeline.append_rows(GAPS.name, rows)
+        """Ticks may be missing from here on; the next answer to a pull settles it, or `pull_given_up`."""
+        self.lane.open_hole(self.lane.symbols.id_of(*security), cause, self.config.name)
+        self._pipeline.gathered(self.lane)
+
+    def _begin(self, securities: Iterable[Security]) -> None:
+        """These are asked for: what was traded before, while we were not there, is a hole."""
+        for security in securities:
+            self.lane.begin(self.lane.symbols.id_of(*security), self.config.name)
+
+    def _pull_wanted(self, symbol_ids: list[int]) -> None:
+        """The account has found holes: pull these at once."""
+        if self._connection is not None:
+            self._connection.pull([parse_symbol(self.lane.symbols.names[id_]) for id_ in symbol_ids])
 
     def _quotas_granted(self) -> None:
         self._polls.poller.granted()
@@ -321,11 +323,13 @@ class OpenDGateway:
     def session_ready(self, ready: Ready) -> None:
         self.stats.connects += 1
         self._polls.connected(ready.login_user_id)
+        self._begin(each.security for each in self._wanted)
         self._log.info(
             "connected", connection=ready.connection_id, server=ready.server_version, symbols=len(self._wanted)
         )
 
     def subscribed(self, securities: tuple[Security, ...]) -> None:
+        self._begin(securities)
         connection = self._connection
         if connection is not None and self.ready:
             refused = len(connection.subscriber.refused)
@@ -350,11 +354,8 @@ class OpenDGateway:
         self._pipeline.append_rows(SYMBOLS.name, rows)
 
     def pull_given_up(self, security: Security) -> None:
-        symbol = symbol_name(*security)
-        rows = self.ledger.give_up(symbol, time.time_ns())
-        if rows:
-            self._log.error("ticks lost: the gateway does not answer pulls of the symbol", symbol=symbol)
-        self._pipeline.append_rows(GAPS.name, rows)
+        self.lane.give_up(self.lane.symbols.id_of(*security))
+        self._pipeline.gathered(self.lane)
 
     def asked_polls(self) -> None:
         self._polls.asked()
@@ -374,11 +375,10 @@ class OpenDGateway:
         )
 
     def pulled(self, security: Security, pulled: Pulled) -> None:
-        symbol = symbol_name(*security)
-        if symbol in self.config.tick_polls and pulled.rows:
+        symbol_id = self.lane.symbols.id_of(*security)
+        if symbol_name(*security) in self.config.tick_polls and pulled.rows:
             self._polled_ticks(security, pulled)
-        settle = partial(self._settle, self.ledger.take(symbol))
-        self.lane.mark_pull(symbol, pulled.first_row, pulled.rows, settle)
+        self.lane.mark_pull(symbol_id, pulled.first_row, pulled.rows, self.config.name)
 
     def _polled_ticks(self, security: Security, pulled: Pulled) -> None:
         """Say it when a full reply does not reach back to the ticks that we have of a symbol; the ledger does too."""
@@ -389,19 +389,6 @@ class OpenDGateway:
             symbol = symbol_name(*security)
             self._log.error("more ticks lie between two polls than a pull brings: shorten poll_interval", symbol=symbol)
         self._last_polled[symbol_id] = int(sequences.max())
-
-    def _settle(self, gaps: Sequence[Gap], outcome: PullOutcome) -> None:
-        rows = self.ledger.settle(outcome, gaps, time.time_ns())
-        for row in rows:
-            if row["state"] == "lost":
-                self._log.error(
-                    "ticks lost: the gateway's last 1000 do not reach back",
-                    symbol=row["symbol"],
-                    cause=row["cause"],
-                    after_sequence=row["from_sequence"],
-                    before_sequence=row["to_sequence"],
-                )
-        self._pipeline.append_rows(GAPS.name, rows)
 
     def polled(self, target: PollTarget, polled: Polled) -> None:
         symbol_id = self.lane.symbols.id_of(*target.security)
@@ -447,6 +434,8 @@ class OpenDGateway:
 
     def dead_letter(self, letter: DeadLetter) -> None:
         self._dead_letter(FEED_TICKS, letter.reason, letter.detail, letter.payload, letter.payload_bytes)
+        if letter.symbol_id is not None:
+            self.lane.account.flawed.add(letter.symbol_id)
         if letter.loses_ticks and self._connection is not None and self._connection.ready:
             self._fill_after_decode_error(self._connection)
 

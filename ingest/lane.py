@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from codec.columns import GATEWAY_ID, SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS, TickBuffer
+from codec.columns import GATEWAY_ID, SYMBOL_ID, TS_RECV_NS, TickBuffer
 from codec.day_counts import DayCounts
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
@@ -18,15 +17,15 @@ from codec.flow_columns import FlowBuffer
 from codec.flow_diff import FlowDiff, FlowVerdict
 from codec.histogram import LatencyHistogram
 from codec.records import Record
-from codec.symbols import SYMBOLS_MAX, SymbolTable
+from codec.symbols import SymbolTable
 from codec.tables import CAPITAL_FLOW, TICKS
 from codec.window import SequenceWindow, Verdict
-from ingest.ledger import PullOutcome
+from ingest.account import Beginning, Entries, GivenUp, Mark, Opening, Pull, TickAccount
 
 log = structlog.get_logger(__name__)
 
-Settled = tuple[Callable[[PullOutcome], None], PullOutcome]
-"""Whom to tell what became of a pull."""
+PullListener = Callable[[list[int]], None]
+"""Told, in the loop, the ids of symbols that must be pulled at once."""
 
 
 @dataclass(slots=True)
@@ -43,54 +42,43 @@ class PipelineStats:
     journal_full_since_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PullMark:
-    """Rows of the buffer that one GetTicker reply brought, and who wants to know what became of them."""
-
-    symbol: str
-    first_row: int
-    rows: int
-    settled: Callable[[PullOutcome], None]
-
-
 @dataclass(slots=True)
 class Taken:
     """What a lane gathered, and what the window and the diff say of it."""
 
     lane: Lane
     ticks: TickBuffer
-    pulls: list[PullMark]
+    marks: list[Mark]
     flows: FlowBuffer
     verdict: Verdict | None = None
+    entries: Entries = field(default_factory=Entries)
     flow_verdict: FlowVerdict | None = None
 
-    def encode(self) -> list[Record]:
-        """Judge and encode; changes nothing of what was seen."""
+    def encode(self, now_ns: int) -> list[Record]:
+        """Judge and encode; changes nothing of what was seen. Its entries are then to be written too."""
         records: list[Record] = []
         lane = self.lane
-        if self.ticks.rows or self.pulls:
-            self.verdict, records = lane.encode(self.ticks)
+        if self.ticks.rows or self.marks:
+            self.verdict, self.entries, records = lane.encode(self.ticks, self.marks, now_ns)
         if self.flows.rows:
             self.flow_verdict = lane.flow_diff.test(self.flows)
             records += lane.encode_flows(self.flows, self.flow_verdict)
         return records
 
-    def stored(self, stats: PipelineStats, now_ns: int) -> list[Settled]:
-        """It is durable: remember and count it; returns whom to tell of the pulls."""
-        settled: list[Settled] = []
+    def stored(self, stats: PipelineStats, now_ns: int) -> None:
+        """It is durable: remember and count it."""
         if self.verdict is not None:
             verdict, ticks = self.verdict, self.ticks
-            self.lane.stored(ticks, verdict)
+            self.lane.window.mark(ticks, verdict)
+            self.lane.days.add(ticks, verdict.fresh, verdict.ordinals)
             stats.received_rows[TICKS.name] += ticks.rows
             stats.repeat_rows[TICKS.name] += ticks.rows - verdict.fresh_rows
             stats.conflicts.update(self.lane.conflicts_by_gateway(ticks, verdict))
             stats.journal_latency.observe_ns(now_ns - ticks.wide[TS_RECV_NS, : ticks.rows])
-            settled.extend((mark.settled, _outcome(mark, ticks, verdict)) for mark in self.pulls)
         if self.flow_verdict is not None:
             self.lane.flow_diff.mark(self.flows, self.flow_verdict)
             stats.received_rows[CAPITAL_FLOW.name] += self.flows.rows
             stats.repeat_rows[CAPITAL_FLOW.name] += self.flows.rows - self.flow_verdict.fresh_rows
-        return settled
 
 
 class Lane:
@@ -102,18 +90,21 @@ class Lane:
         self.window = SequenceWindow(self.symbols)
         self.days = DayCounts(self.symbols)
         self.gateways: list[str] = []
+        self.account = TickAccount(source, self.symbols, self.gateways)
         self.wanted: set[str] = set()
         """Symbols whose ticks the gateways are configured to bring."""
         self.ticks = TickBuffer()
-        self.latest_ts_us: NDArray[np.int64] = np.zeros(SYMBOLS_MAX, np.int64)
-        """(SYMBOLS_MAX,) greatest ts_event journaled of each symbol, 0 for none."""
+        self.reading_from: int | None = None
+        """While a read is being handled, the row that it began at: what happened in it, happened behind that."""
         self._encoder = TickEncoder(source, self.symbols, self.gateways)
         self._spare = TickBuffer()
         self.flows = FlowBuffer()
         self.flow_diff = FlowDiff(self.symbols)
         self._flow_encoder = FlowEncoder(source, self.symbols, self.gateways)
         self._spare_flows = FlowBuffer()
-        self._pulls: list[PullMark] = []
+        self._marks: list[Mark] = []
+        self._begun: set[int] = set()
+        self._pull_listeners: list[PullListener] = []
         self._conflicts_logged: set[int] = set()
 
     def add_gateway(self, name: str) -> int:
@@ -121,44 +112,73 @@ class Lane:
         self.gateways.append(name)
         return len(self.gateways) - 1
 
-    def mark_pull(self, symbol: str, first_row: int, rows: int, settled: Callable[[PullOutcome], None]) -> None:
-        """Rows of `ticks` came from a pull: call `settled`, in the loop, once they are journaled."""
-        self._pulls.append(PullMark(symbol, first_row, rows, settled))
+    def latest_us(self, security: tuple[int, str]) -> int:
+        """Time of a security's newest tick, unix µs; 0 where there is none."""
+        newest = self.account.follower.newest(self.symbols.id_of(*security))
+        return newest.ts_us if newest is not None else 0
+
+    def when_wanted(self, listener: PullListener) -> None:
+        """Call `listener` with the symbols that must be pulled at once, when there are any."""
+        self._pull_listeners.append(listener)
+
+    def want_pulls(self, symbol_ids: list[int]) -> None:
+        """Ask the gateways to pull these symbols."""
+        for listener in self._pull_listeners:
+            listener(symbol_ids)
+
+    def begin(self, symbol_id: int, gateway: str) -> None:
+        """A symbol's ticks are asked for from here on; what was before our time is a hole."""
+        if symbol_id not in self._begun:
+            self._begun.add(symbol_id)
+            self._marks.append(Beginning(self._row, symbol_id, gateway))
+
+    def open_hole(self, symbol_id: int, cause: str, gateway: str) -> None:
+        """Ticks of a symbol may be missing from here on; the next pull of it settles that."""
+        self._marks.append(Opening(self._row, symbol_id, cause, gateway))
+
+    def give_up(self, symbol_id: int) -> None:
+        """The pulls of a symbol failed for good."""
+        self._marks.append(GivenUp(self._row, symbol_id))
+
+    def mark_pull(self, symbol_id: int, first_row: int, rows: int, gateway: str, *, looks: bool = False) -> None:
+        """Rows of `ticks` answer a pull; `looks` when it was asked for because the symbol is silent."""
+        self._marks.append(Pull(first_row, rows, symbol_id, gateway, looks))
+
+    @property
+    def _row(self) -> int:
+        return self.ticks.rows if self.reading_from is None else self.reading_from
 
     def take(self) -> Taken:
         """Hand over what was gathered and go on with the empty buffers."""
-        taken = Taken(self, self.ticks, self._pulls, self.flows)
+        assert self.reading_from is None, "a read is handled in one go"
+        taken = Taken(self, self.ticks, self._marks, self.flows)
         self._spare.rows = self._spare_flows.rows = 0
-        self.ticks, self._spare, self._pulls = self._spare, self.ticks, []
+        self.ticks, self._spare, self._marks = self._spare, self.ticks, []
         self.flows, self._spare_flows = self._spare_flows, self.flows
         return taken
 
     @property
     def holds_anything(self) -> bool:
-        return self.ticks.rows > 0 or bool(self._pulls) or self.flows.rows > 0
+        return self.ticks.rows > 0 or bool(self._marks) or self.flows.rows > 0
 
-    def encode(self, ticks: TickBuffer) -> tuple[Verdict, list[Record]]:
-        """The verdict on `ticks` and the records of its fresh rows; changes nothing of the window."""
+    def encode(self, ticks: TickBuffer, marks: list[Mark], now_ns: int) -> tuple[Verdict, Entries, list[Record]]:
+        """The verdict on `ticks`, what the ledger says of it, and the records of its fresh rows.
+
+        Changes nothing of the window; the account goes on (its rule 3).
+        """
         self.symbols.canonicalize(ticks.narrow[SYMBOL_ID, : ticks.rows])
         verdict = self.window.test(ticks)
         if verdict.conflicts:
             self._log_conflicts(ticks, verdict)
-        return verdict, self._encoder.encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
+        entries = self.account.enter(ticks, verdict.fresh, marks, now_ns)
+        records = self._encoder.encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows, entries.names)
+        if entries.names:
+            self.account.ledger.named(gap_id for record in records for gap_id in record.gap_ids)
+        return verdict, entries, records
 
     def encode_flows(self, flows: FlowBuffer, verdict: FlowVerdict) -> list[Record]:
         """The records of the new and changed lines of `flows`."""
         return self._flow_encoder.encode(flows, verdict.fresh, verdict.fresh_rows)
-
-    def stored(self, ticks: TickBuffer, verdict: Verdict) -> None:
-        """The fresh rows of `ticks` are durable: remember their keys, count what came."""
-        self.window.mark(ticks, verdict)
-        self.days.add(ticks, verdict.fresh, verdict.ordinals)
-        fresh = np.flatnonzero(verdict.fresh)
-        self.journaled(ticks.narrow[SYMBOL_ID].take(fresh), ticks.wide[TS_EVENT_US].take(fresh))
-
-    def journaled(self, symbol_ids: NDArray[np.int32], ts_event_us: NDArray[np.int64]) -> None:
-        """Rows of these symbols and times, (n,) each, are durable. A pull brings older ones after newer ones."""
-        np.maximum.at(self.latest_ts_us, symbol_ids, ts_event_us)
 
     def conflicts_by_gateway(self, ticks: TickBuffer, verdict: Verdict) -> dict[str, int]:
         """How many fresh ticks of each gateway share their sequence with another."""
@@ -180,17 +200,3 @@ class Lane:
                 source=self.source,
                 symbol=self.symbols.names[symbol_id],
             )
-
-
-def _outcome(mark: PullMark, ticks: TickBuffer, verdict: Verdict) -> PullOutcome:
-    rows = slice(mark.first_row, mark.first_row + mark.rows)
-    if mark.rows == 0:
-        return PullOutcome(mark.symbol, 0, None, None)
-    sequences = ticks.wide[SEQUENCE, rows]
-    oldest = int(np.argmin(sequences))
-    return PullOutcome(
-        symbol=mark.symbol,
-        fresh_rows=int(np.count_nonzero(verdict.fresh[rows])),
-        first_sequence=int(sequences[oldest]),
-        first_ts=int(ticks.wide[TS_EVENT_US, rows][oldest]),
-    )

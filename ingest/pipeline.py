@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -27,8 +28,8 @@ from codec.records import RECORD_BYTES_MAX, Record
 from codec.row_diff import RowDiff
 from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, COVERAGE, GAPS, SYMBOLS, TABLE_BY_NAME
 from ingest.coverage import COVERAGE_EVERY_S, CoverageKeeper
-from ingest.lane import Lane, PipelineStats, Settled, Taken
-from ingest.ledger import CAUSE_JOURNAL_FULL, Gap
+from ingest.lane import Lane, PipelineStats, Taken
+from ingest.ledger import CAUSE_JOURNAL_FULL, FILLED, Gap
 from ingest.seen import export_seen, replay_record, restore_seen
 
 log = structlog.get_logger(__name__)
@@ -93,6 +94,7 @@ class TickPipeline:
         self._urgent = asyncio.Event()
         self._stopping = False
         self._abandoned = threading.Event()
+        self._left_behind = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._task: asyncio.Task[None] | None = None
         self._snapshot_due_s = 0.0
@@ -127,6 +129,13 @@ class TickPipeline:
         finally:
             timer.cancel()
             self._thread.shutdown()
+
+    def gap_counts(self) -> Counter[str]:
+        """How many holes the ledger has, by state: those of all sources, since the journal was made."""
+        counts: Counter[str] = Counter()
+        for lane in self._lanes.values():
+            counts.update(lane.account.gaps)
+        return counts
 
     def wake(self, *, urgent: bool = False) -> None:
         """Something was gathered; `urgent` does not wait for more."""
@@ -183,18 +192,22 @@ class TickPipeline:
         for go_on in waiting:
             go_on()
         loop = asyncio.get_running_loop()
-        settled = await loop.run_in_executor(self._thread, self._store, taken, rows)
-        for tell, outcome in settled:
-            tell(outcome)
+        await loop.run_in_executor(self._thread, self._store, taken, rows)
+        for each in taken:
+            if each.entries.wanted:
+                each.lane.want_pulls(each.entries.wanted)
 
     def _store(
         self,
         taken: list[Taken],
         rows: list[tuple[str, Mapping[str, object]]],
-    ) -> list[Settled]:
+    ) -> None:
         """In the journal's thread: encode, append, remember. One append holds all of it."""
-        records = [record for each in taken for record in each.encode()]
+        now_ns = time.time_ns()
+        records = [record for each in taken for record in each.encode(now_ns)]
         by_table: dict[str, list[Mapping[str, object]]] = {}
+        if entries := [row for each in taken for row in each.entries.rows]:
+            by_table[GAPS.name] = list(entries)
         for name, row in (*rows, *self._coverage_rows()):
             by_table.setdefault(name, []).append(row)
         fresh = {name: self._diffs[name].fresh(of) if name in self._diffs else of for name, of in by_table.items()}
@@ -203,10 +216,11 @@ class TickPipeline:
                 part = members[begin : begin + RECORD_ROWS_MAX]
                 records.extend(encode_rows(TABLE_BY_NAME[name], part, self._partition_count))
         if records and not self._appended(records):
-            return []
+            return
         self._coverage.journaled(by_table)
         now_ns = time.time_ns()
-        settled = [each for batch in taken for each in batch.stored(self.stats, now_ns)]
+        for batch in taken:
+            batch.stored(self.stats, now_ns)
         for name, diff in self._diffs.items():
             kept = fresh.get(name, [])
             diff.mark(kept)
@@ -214,7 +228,6 @@ class TickPipeline:
             self.stats.repeat_rows[name] += len(by_table.get(name, [])) - len(kept)
         if time.monotonic() >= self._snapshot_due_s:
             self._save_windows()
-        return settled
 
     def _coverage_rows(self) -> list[tuple[str, Mapping[str, object]]]:
         """What `coverage` has to be told now."""
@@ -239,11 +252,14 @@ class TickPipeline:
                     log.error("the journal takes nothing more: reading from the gateways stops", reason=str(error))
                 if self._abandoned.wait(_RETRY_S):
                     log.error("stopped with a full journal: its ticks are left to the next start's pulls")
+                    self._left_behind = True
                     return False
                 continue
             if since_ns is not None:
                 log.info("the journal has room again")
                 stats.journal_full_since_ns = None
+                for lane in self._lanes.values():
+                    lane.account.ledger.counts[FILLED] += 1
             for record in batch:
                 stats.journaled_rows[record.table] += record.rows
             return True
@@ -263,7 +279,11 @@ class TickPipeline:
             restore_seen(snapshot, self._lanes, self._diffs, self._coverage)
         for record in records:
             replay_record(record, self._lanes, self._diffs, self._coverage)
+        for lane in self._lanes.values():
+            lane.account.replayed()
 
     def _save_windows(self) -> None:
+        if self._left_behind:
+            return  # the accounts know of rows that the journal does not have: the last snapshot stands
         self._windows.save(export_seen(self._lanes, self._diffs, self._coverage))
         self._snapshot_due_s = time.monotonic() + SNAPSHOT_EVERY_S

@@ -7,7 +7,7 @@ a pull or a poll right after a restart finds its repeats.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from codec.arrow import rows_of_batch
 from codec.columns import (
+    DELIVERY_CODE,
     DIRECTION,
     PRICE,
     SEQUENCE,
@@ -33,12 +34,13 @@ from codec.markets import parse_symbol
 from codec.records import Record
 from codec.row_diff import RowDiff
 from codec.symbols import SymbolTable
-from codec.tables import CAPITAL_FLOW, COVERAGE, GAPS, TABLE_BY_NAME, TICKS
+from codec.tables import CAPITAL_FLOW, COVERAGE, DELIVERY, GAPS, TABLE_BY_NAME, TICKS
 from codec.tables import DIRECTION as DIRECTION_KIND
 from ingest.coverage import CoverageKeeper
 from ingest.lane import Lane
+from ingest.ledger import FEED_TICKS, Gap
 
-_TICKS, _DAYS, _FLOWS, _ROWS, _LEDGER = "ticks", "days", "flows", "rows", "ledger"
+_TICKS, _DAYS, _FLOWS, _ROWS, _LEDGER, _ACCOUNT = "ticks", "days", "flows", "rows", "ledger", "account"
 
 
 def export_seen(lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff], coverage: CoverageKeeper) -> bytes:
@@ -49,6 +51,7 @@ def export_seen(lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff], coverag
         parts[f"{_TICKS}/{source}"] = lane.window.export()
         parts[f"{_DAYS}/{source}"] = lane.days.export()
         parts[f"{_FLOWS}/{source}"] = lane.flow_diff.export()
+        parts[f"{_ACCOUNT}/{source}"] = lane.account.export()
     parts[_LEDGER] = orjson.dumps(coverage.export())
     sink = io.BytesIO()
     np.savez(sink, **cast(Any, {name: np.frombuffer(part, np.uint8) for name, part in parts.items()}))
@@ -71,6 +74,8 @@ def restore_seen(
                 lanes[of].days.restore(part)
             elif kind == _FLOWS and of in lanes:
                 lanes[of].flow_diff.restore(part)
+            elif kind == _ACCOUNT and of in lanes:
+                lanes[of].account.restore(part)
             elif kind == _LEDGER:
                 coverage.restore(orjson.loads(part))
 
@@ -83,7 +88,10 @@ def replay_record(
         return
     batch = _batch_of(record)
     if record.table in (GAPS.name, COVERAGE.name):
-        coverage.journaled({record.table: rows_of_batch(TABLE_BY_NAME[record.table], batch)})
+        rows = rows_of_batch(TABLE_BY_NAME[record.table], batch)
+        coverage.journaled({record.table: rows})
+        if record.table == GAPS.name:
+            _replay_gaps(rows, lanes)
         return
     if record.table in diffs:
         diffs[record.table].mark(rows_of_batch(TABLE_BY_NAME[record.table], batch))
@@ -92,7 +100,7 @@ def replay_record(
     if lane is None:
         return
     if record.table == TICKS.name:
-        _replay_ticks(batch, lane)
+        _replay_ticks(batch, record.gap_ids, lane)
     else:
         lane.flow_diff.mark_journaled(flows_of_batch(batch, lane.symbols))
 
@@ -125,11 +133,22 @@ def _batch_of(record: Record) -> pa.RecordBatch:
     return pa.ipc.open_stream(record.value).read_all().combine_chunks().to_batches()[0]
 
 
-def _replay_ticks(batch: pa.RecordBatch, lane: Lane) -> None:
+def _replay_gaps(rows: Iterable[Mapping[str, object]], lanes: Mapping[str, Lane]) -> None:
+    by_source: dict[str, list[tuple[int | None, Gap]]] = {}
+    for row in rows:
+        gap = Gap.of_row(row)
+        if gap.source in lanes and gap.feed == FEED_TICKS:
+            id_ = lanes[gap.source].symbols.id_of(*parse_symbol(gap.symbol)) if gap.symbol else None
+            by_source.setdefault(gap.source, []).append((id_, gap))
+    for source, versions in by_source.items():
+        lanes[source].account.replay_gaps(versions)
+
+
+def _replay_ticks(batch: pa.RecordBatch, gap_ids: Sequence[str], lane: Lane) -> None:
     ticks, ordinals = _ticks_of(batch, lane.symbols)
     lane.window.mark_journaled(ticks, ordinals)
     lane.days.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
-    lane.journaled(ticks.narrow[SYMBOL_ID], ticks.wide[TS_EVENT_US])
+    lane.account.replay_ticks(ticks, gap_ids)
 
 
 def _ticks_of(batch: pa.RecordBatch, symbols: SymbolTable) -> tuple[TickBuffer, NDArray[np.uint32]]:
@@ -143,8 +162,9 @@ def _ticks_of(batch: pa.RecordBatch, symbols: SymbolTable) -> tuple[TickBuffer, 
     ticks.real[PRICE] = batch.column("price").to_numpy()
     ticks.real[VOLUME] = batch.column("volume").to_numpy()
     ticks.real[TURNOVER] = batch.column("turnover").to_numpy()
-    words, numbers = _words(batch, "direction")
-    ticks.small[DIRECTION] = np.array([DIRECTION_KIND.code(word) for word in words], np.uint8)[numbers]
+    for name, kind, row in (("direction", DIRECTION_KIND, DIRECTION), ("delivery", DELIVERY, DELIVERY_CODE)):
+        words, numbers = _words(batch, name)
+        ticks.small[row] = np.array([kind.code(word) for word in words], np.uint8)[numbers]
     return ticks, batch.column("ordinal").to_numpy().copy()  # writable, as kernels are compiled for
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from codec.opend.protocol import SessionChoice
 from codec.tables import TICKS
 from codec.warm import warm
 from ingest.gateway import GatewayConfig, OpenDGateway
+from ingest.ledger import GAP_STATES
 from ingest.market_hours import MarketHours
 from ingest.opend.encryption import WireMode
 from ingest.opend.poll_plan import CALL_OF_FEED, PollConfig
@@ -134,7 +134,6 @@ class GatewaysHop:
         for table, rows in tuple(stats.journaled_rows.items()):
             yield Metrics.ROWS, ("journaled", table), rows
         yield Metrics.LATENCY, ("journal",), stats.journal_latency
-        gaps: Counter[str] = Counter()
         for gateway in self._gateways:
             name = gateway.config.name
             yield Metrics.GATEWAY_UP, (name,), float(gateway.up)
@@ -146,9 +145,9 @@ class GatewaysHop:
                 yield Metrics.REQUESTS, (name, call, outcome), count
             for (feed, reason), count in tuple(gateway.stats.dead_letters.items()):
                 yield Metrics.DEAD_LETTERS, (feed, reason), count
-            gaps.update({"open": gateway.ledger.open_gaps, **gateway.ledger.counts})
-        for state, count in gaps.items():
-            yield Metrics.GAPS, (state,), count
+        gaps = self._pipeline.gap_counts()
+        for state in GAP_STATES:
+            yield Metrics.GAPS, (state,), gaps[state]
 
 
 def _opends(settings: Settings) -> Iterator[OpenDSettings]:

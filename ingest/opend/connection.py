@@ -145,6 +145,12 @@ class OpenDConnection:
             self._upkeep.ask_quota(time.monotonic_ns())
             self._after()
 
+    def pull(self, securities: Iterable[Security]) -> None:
+        """Ask for the last ticks of these, as soon as may be."""
+        for security in securities:
+            self.subscriber.pull(security)
+        self._after()
+
     def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
         self._recv_ns = recv_ns
         if self._session is not None:  # uvloop may read before `run` goes on, which then reads
@@ -157,6 +163,7 @@ class OpenDConnection:
         """Decode what waits in the buffer; with lane or pipeline full, stop reading until there is room."""
         assert self._session is not None
         buffer = self._buffer
+        self._lane.reading_from = self._lane.ticks.rows
         received = self._session.receive(
             buffer.data,
             buffer.start,
@@ -168,6 +175,7 @@ class OpenDConnection:
         buffer.start = received.consumed
         for event in received.events:
             self._handle(event)
+        self._lane.reading_from = None
         self._pipeline.gathered(self._lane)
         if received.needs_room or self._pipeline.rows_full:
             self._transport.pause()

@@ -60,7 +60,8 @@ async def test_ticks_flow_and_the_gateway_says_that_it_is_ready() -> None:
     asked = run.gateway.stats.requests
     assert (asked["sub", "ok"], asked["get_ticker", "ok"]) == (2, 3)
     assert {outcome for _, outcome in asked} == {"ok"}
-    assert run.journal.rows(GAPS.name) == []
+    [late] = run.journal.rows(GAPS.name)
+    assert (late["symbol"], late["cause"], late["state"], late["missing"]) == (US, "late_start", "lost", None)
     assert opend.connections == 1
     assert not run.gateway.up
 
@@ -201,7 +202,7 @@ async def test_ticks_that_the_last_thousand_do_not_reach_are_said_to_be_lost() -
         running(opend.port, HK, journal=journal) as run,
     ):
         [row] = await run.settled(1)
-    assert (row["state"], row["filled"], row["missing"]) == ("lost", 1000, None)
+    assert (row["state"], row["filled"], row["missing"], row["certainty"]) == ("lost", 1000, 490, "certain")
     assert (row["from_sequence"], row["to_sequence"]) == (wire.sequence_of(9), wire.sequence_of(500))
     assert row["from_ts"] == wire.START_S * 1_000_000
     assert row["to_ts"] == (wire.START_S + 50) * 1_000_000
@@ -284,7 +285,7 @@ async def test_a_bad_sha1_costs_nothing_either() -> None:
     assert len(run.journal.rows(GAPS.name)) == 4, "each hole is written when it opens and when it ends"
     assert letter["reason"] == "bad_sha1"
     assert opend.connections == 1
-    assert run.gateway.ledger.counts == {"filled": 2, "lost": 0}
+    assert {state: count for state, count in run.pipeline.gap_counts().items() if count} == {"filled": 2}
 
 
 async def test_a_pull_on_its_way_does_not_close_a_hole_that_opens_behind_it() -> None:
@@ -318,8 +319,10 @@ async def test_one_bad_tick_costs_itself() -> None:
     async with ScriptedOpenD(corrupts) as opend, running(opend.port, HK) as run:
         stored = await run.sequences(2)
         [letter] = await run.dead_letters(1)
+        [gap] = await run.settled(1)
     assert stored == [wire.sequence_of(1), wire.sequence_of(3)]
-    assert (letter["reason"], run.journal.rows(GAPS.name)) == ("bad_row", [])
+    assert letter["reason"] == "bad_row"
+    assert (gap["cause"], gap["state"], gap["missing"]) == ("sequence_step", "lost", 1)
 
 
 async def test_unknown_messages_are_counted_and_said_once() -> None:

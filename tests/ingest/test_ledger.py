@@ -1,159 +1,410 @@
-"""The loss ledger: when a hole opens, how it ends, and how it is written."""
+"""The account of ticks: when a hole opens, how it ends, what is written of it and what is asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.columns import DELIVERY_CODE, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US
 from codec.encode import encode_rows
-from codec.tables import GAPS
+from codec.markets import parse_symbol
+from codec.records import Record
+from codec.tables import DELIVERY, GAPS, TICKS
+from ingest.lane import Lane, PipelineStats
 from ingest.ledger import (
     CAUSE_DECODE_ERROR,
     CAUSE_JOURNAL_FULL,
     CAUSE_RECONNECT,
+    LOSSES_MAX,
     Gap,
-    LossLedger,
-    PullOutcome,
 )
 
-SYMBOL = "HK.00700"
-HAD = 1000
-"""Sequence of the last row before the hole."""
-HAD_TS = 1_795_138_200_000_000
+HK, US = "HK.00700", "US.AAPL"
+START_S, DAY_S = 1795138200, 86_400
+"""Friday 2026-11-20 09:30 in Hong Kong."""
 OPENED_NS, SETTLED_NS = 1_795_138_201_000_000_000, 1_795_138_203_000_000_000
 
 
-def ledger() -> LossLedger:
-    return LossLedger("futu", "opend-1")
+def at(number: int, *, day: int = 0) -> int:
+    """The sequence of a day's tick, ten of them a second."""
+    return (START_S + day * DAY_S + number // 10) << 32 | number
 
 
-def open_hole(book: LossLedger, cause: str, *, had: int | None = HAD, now_ns: int = OPENED_NS) -> list[dict[str, Any]]:
-    ts = HAD_TS if had is not None else None
-    return book.open(SYMBOL, cause, from_sequence=had, from_ts=ts, now_ns=now_ns)
+class Link:
+    """A lane with one gateway, and what it writes.
+
+    Attributes
+    ----------
+    rows : of the ledger
+    records : of ticks
+    wanted : symbols that must be pulled
+    """
+
+    def __init__(self, symbol: str = HK, *, begins_with: Iterable[int] = ()) -> None:
+        self.symbol = symbol
+        self.lane = Lane("futu", 4)
+        self.lane.add_gateway("opend-1")
+        self.id = self.lane.symbols.id_of(*parse_symbol(symbol))
+        self.rows: list[dict[str, Any]] = []
+        self.records: list[Record] = []
+        self.wanted: list[int] = []
+        self.now_ns = OPENED_NS
+        self.lane.begin(self.id, "opend-1")
+        if begins_with := list(begins_with):
+            self.pull(begins_with)
+            self.flush()
+            self.rows.clear()
+
+    def hear(self, sequences: Iterable[int], delivery: str = "realtime") -> None:
+        ticks = self.lane.ticks
+        for sequence in sequences:
+            row, ticks.rows = ticks.rows, ticks.rows + 1
+            ticks.narrow[SYMBOL_ID, row] = self.id
+            ticks.wide[SEQUENCE, row] = sequence
+            ticks.wide[TS_EVENT_US, row] = (sequence >> 32) * 1_000_000
+            ticks.real[PRICE, row] = 1.0
+            ticks.small[DELIVERY_CODE, row] = DELIVERY.code(delivery)
+
+    def pull(self, sequences: Iterable[int], *, looks: bool = False) -> None:
+        """A reply to GetTicker."""
+        sequences, row = list(sequences), self.lane.ticks.rows
+        self.hear(sequences, "pull")
+        self.lane.mark_pull(self.id, row, len(sequences), "opend-1", looks=looks)
+
+    def open(self, cause: str) -> None:
+        self.lane.open_hole(self.id, cause, "opend-1")
+
+    def flush(self) -> list[dict[str, Any]]:
+        """Journal what was gathered; the rows of the ledger in it."""
+        self.now_ns += 1_000_000_000
+        taken = self.lane.take()
+        self.records += [record for record in taken.encode(self.now_ns) if record.table == TICKS.name]
+        taken.stored(PipelineStats(), self.now_ns)
+        self.rows += taken.entries.rows
+        self.wanted += taken.entries.wanted
+        return taken.entries.rows
 
 
-def settle(book: LossLedger, outcome: PullOutcome, *, now_ns: int = SETTLED_NS) -> list[dict[str, Any]]:
-    """A reply came, and its rows were journaled at `now_ns`."""
-    return book.settle(outcome, book.take(outcome.symbol), now_ns)
+def said(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(row["cause"], row["state"], row["filled"], row["missing"], row["certainty"]) for row in rows]
 
 
-def reply(first: int | None, *, fresh: int = 3) -> PullOutcome:
-    """A pull whose oldest row has the sequence `first`; None for an empty one."""
-    return PullOutcome(SYMBOL, 0 if first is None else fresh, first, None if first is None else HAD_TS + first)
+# Where the exchange counts.
 
 
-def test_a_reconnect_hole_that_the_pull_closes_is_filled() -> None:
-    book = ledger()
-    assert open_hole(book, CAUSE_RECONNECT) == [], "most reconnects miss nothing"
-    assert book.open_gaps == 1
-    [row] = settle(book, reply(HAD - 5, fresh=3))
-    assert (row["state"], row["filled"], row["missing"], row["cause"]) == ("filled", 3, 0, "reconnect")
-    assert (row["from_sequence"], row["from_ts"]) == (HAD, HAD_TS)
-    assert (row["opened_at"], row["updated_at"]) == (OPENED_NS, SETTLED_NS)
-    assert (book.open_gaps, book.counts) == (0, {"filled": 1, "lost": 0})
+def test_an_outage_of_2500_ticks_of_which_the_gateway_still_has_1000() -> None:
+    link = Link(begins_with=map(at, range(1, 5001)))
+    link.open(CAUSE_RECONNECT)
+    assert link.flush() == [], "most reconnects miss nothing"
+    link.pull(map(at, range(6501, 7501)))
+    [row] = link.flush()
+    assert said([row]) == [("reconnect", "lost", 1000, 1500, "certain")]
+    assert (row["from_sequence"], row["to_sequence"]) == (at(5000), at(6501))
+    assert (row["from_ts"], row["to_ts"]) == ((at(5000) >> 32) * 10**6, (at(6501) >> 32) * 10**6)
 
 
-def test_reaching_the_very_last_row_is_reaching_back() -> None:
-    book = ledger()
-    open_hole(book, CAUSE_RECONNECT)
-    [row] = settle(book, reply(HAD))
-    assert row["state"] == "filled"
+def test_a_step_on_a_link_that_stands_is_pulled_at_once_and_filled() -> None:
+    link = Link(begins_with=map(at, range(1, 11)))
+    link.hear([at(14), at(15)])
+    [row] = link.flush()
+    assert said([row]) == [("sequence_step", "open", 0, 3, "certain")]
+    assert (row["from_sequence"], row["to_sequence"]) == (at(10), at(14))
+    assert link.wanted == [link.id]
+    link.pull(map(at, range(1, 17)))
+    [end] = link.flush()
+    assert said([end]) == [("sequence_step", "filled", 4, 0, "certain")]
+    assert end["gap_id"] == row["gap_id"]
+    assert end["updated_at"] > row["updated_at"]
+    assert dict(link.lane.account.gaps) | {"open": 0} == {"open": 0, "filled": 1}
+
+
+def test_ticks_that_overtake_one_another_within_a_moment_are_no_hole() -> None:
+    link = Link(begins_with=[at(1)])
+    link.hear(map(at, (4, 2, 5, 3, 6)))
+    assert link.flush() == []
+    assert link.wanted == []
+
+
+def test_a_tick_that_comes_late_by_itself_closes_the_hole() -> None:
+    link = Link(begins_with=[at(1)])
+    link.hear([at(3)])
+    link.flush()
+    link.hear([at(2)])
+    assert said(link.flush()) == [("sequence_step", "filled", 0, 0, "certain")]
+
+
+def test_a_reply_that_has_nothing_between_two_neighbours_refutes_the_step() -> None:
+    link = Link(begins_with=map(at, range(1, 4)))
+    link.hear([at(7)])
+    link.flush()
+    link.pull(map(at, (1, 2, 3, 7)))
+    assert said(link.flush()) == [("sequence_step", "filled", 0, 0, "suspected")]
+    link.hear([at(9)])
+    assert said(link.flush()) == [("sequence_step", "open", 0, 1, "suspected")], "the counter is trusted no more"
+
+
+def test_a_tick_that_was_no_row_is_missing_and_refutes_nothing() -> None:
+    link = Link(begins_with=[at(1)])
+    link.hear([at(3)])
+    link.lane.account.flawed.add(link.id)
+    link.pull(map(at, (1, 3)))
+    assert said(link.flush()) == [("sequence_step", "lost", 0, 1, "certain")]
+
+
+def test_what_is_newer_than_the_reply_is_pulled_again() -> None:
+    link = Link(begins_with=map(at, range(1, 4)))
+    link.hear(map(at, (5, 7)))
+    link.flush()
+    link.pull(map(at, range(1, 6)))
+    assert link.flush() == []
+    assert link.wanted == [link.id] * 2
+    link.pull(map(at, range(1, 8)))
+    assert said(link.flush()) == [("sequence_step", "filled", 2, 0, "certain")]
+
+
+def test_a_new_day_begins_to_count_anew() -> None:
+    link = Link(begins_with=map(at, range(1, 4)))
+    link.hear(at(number, day=1) for number in (1, 2))
+    assert link.flush() == []
+    link.hear([at(4, day=2)])
+    assert said(link.flush()) == [("sequence_step", "open", 0, 3, "certain")]
+    link.pull([at(1, day=1), at(2, day=1), at(4, day=2)])
+    assert said(link.flush()) == [("sequence_step", "filled", 0, 0, "suspected")], "it need not begin with one"
+    link.hear([at(6, day=3)])
+    assert link.flush() == []
+
+
+def test_a_late_start_counts_what_was_before_it() -> None:
+    link = Link()
+    link.pull(map(at, range(301, 311)))
+    [row] = link.flush()
+    assert said([row]) == [("late_start", "lost", 10, 300, "certain")]
+    assert (row["from_sequence"], row["to_sequence"]) == (None, at(301))
+
+
+def test_who_was_there_from_the_first_tick_on_did_not_start_late() -> None:
+    link = Link()
+    link.hear(map(at, range(1, 4)))
+    link.pull(map(at, range(1, 4)))
+    assert link.flush() == []
+
+
+def test_what_was_said_to_be_lost_and_comes_after_all_is_taken_off() -> None:
+    link = Link(begins_with=[at(1)])
+    link.hear([at(9)])
+    link.flush()
+    link.lane.give_up(link.id)
+    [lost] = link.flush()
+    assert said([lost]) == [("sequence_step", "lost", 0, 7, "certain")]
+    link.pull(map(at, range(4, 10)))
+    [row] = link.flush()
+    assert said([row]) == [("sequence_step", "lost", 5, 2, "certain")]
+    link.hear(map(at, (2, 3)))
+    [row] = link.flush()
+    assert said([row]) == [("sequence_step", "filled", 7, 0, "certain")]
+    assert row["gap_id"] == lost["gap_id"]
+    assert (link.lane.account.gaps["lost"], link.lane.account.gaps["filled"]) == (0, 1)
+
+
+def test_what_is_kept_of_losses_is_bounded() -> None:
+    link = Link(begins_with=[at(1)])
+    for number in range(3, 103, 2):
+        link.hear([at(number)])
+        link.lane.give_up(link.id)
+        link.flush()
+    assert len(link.lane.account.ledger.losses[link.id]) == LOSSES_MAX
+
+
+# Where it does not.
+
+
+def test_a_pull_that_reaches_back_fills_the_hole() -> None:
+    link = Link(US, begins_with=[at(10)])
+    link.open(CAUSE_RECONNECT)
+    link.pull(map(at, (10, 20, 30)))
+    assert said(link.flush()) == [("reconnect", "filled", 2, 0, "suspected")]
 
 
 def test_a_reconnect_that_missed_nothing_is_not_written() -> None:
-    book = ledger()
-    open_hole(book, CAUSE_RECONNECT)
-    assert settle(book, reply(HAD - 5, fresh=0)) == []
-    assert (book.open_gaps, book.counts) == (0, {"filled": 0, "lost": 0})
+    link = Link(US, begins_with=[at(10)])
+    link.open(CAUSE_RECONNECT)
+    link.flush()
+    link.pull([at(10)])
+    assert link.flush() == []
+    assert link.lane.account.open_gaps == {}
 
 
-def test_a_pull_that_does_not_reach_back_leaves_the_hole_lost() -> None:
-    book = ledger()
-    open_hole(book, CAUSE_RECONNECT)
-    [row] = settle(book, reply(HAD + 1, fresh=1000))
-    assert (row["state"], row["filled"], row["missing"]) == ("lost", 1000, None)
-    assert (row["from_sequence"], row["to_sequence"], row["to_ts"]) == (HAD, HAD + 1, HAD_TS + HAD + 1)
-    assert book.counts == {"filled": 0, "lost": 1}
+def test_a_pull_that_does_not_reach_back_leaves_it_lost() -> None:
+    link = Link(US, begins_with=[at(10)])
+    link.open(CAUSE_RECONNECT)
+    link.pull(map(at, (20, 30)))
+    [row] = link.flush()
+    assert said([row]) == [("reconnect", "lost", 2, None, "suspected")]
+    assert (row["from_sequence"], row["to_sequence"]) == (at(10), at(20))
 
 
-def test_an_empty_pull_reaches_nothing() -> None:
-    book = ledger()
-    open_hole(book, CAUSE_RECONNECT)
-    [row] = settle(book, reply(None))
-    assert (row["state"], row["to_sequence"], row["to_ts"]) == ("lost", None, None)
+def test_an_older_tick_that_we_never_had_is_no_reaching_back() -> None:
+    link = Link(US, begins_with=[at(10)])
+    link.open(CAUSE_RECONNECT)
+    link.pull(map(at, (5, 20)))
+    assert link.flush()[0]["state"] == "lost"
 
 
-def test_who_had_nothing_loses_nothing_by_a_reconnect() -> None:
-    book = ledger()
-    assert open_hole(book, CAUSE_RECONNECT, had=None) == []
-    assert book.open_gaps == 0
-    assert settle(book, reply(5)) == []
+def test_a_tick_behind_a_hole_is_never_journaled_without_it() -> None:
+    link = Link(US, begins_with=[at(10)])
+    link.open(CAUSE_RECONNECT)
+    link.hear([at(40)])
+    assert said(link.flush()) == [("reconnect", "open", 0, None, "suspected")]
+    link.pull(map(at, (10, 20, 40)))
+    assert said(link.flush()) == [("reconnect", "filled", 1, 0, "suspected")]
 
 
-def test_a_decode_error_is_written_at_once_and_again_when_it_ends() -> None:
-    book = ledger()
-    [opened] = open_hole(book, CAUSE_DECODE_ERROR)
-    assert (opened["state"], opened["missing"], opened["filled"]) == ("open", None, 0)
-    [row] = settle(book, reply(HAD, fresh=0))
-    assert (row["state"], row["missing"], row["filled"]) == ("filled", 0, 0)
-    assert row["gap_id"] == opened["gap_id"]
-    assert row["updated_at"] > opened["updated_at"]
+def test_a_late_start_may_have_missed_anything() -> None:
+    link = Link(US)
+    link.pull(map(at, (30, 40)))
+    [row] = link.flush()
+    assert said([row]) == [("late_start", "lost", 2, None, "suspected")]
+    assert (row["from_sequence"], row["to_sequence"]) == (None, at(30))
 
 
-def test_one_hole_a_symbol_and_cause() -> None:
-    book = ledger()
-    assert len(open_hole(book, CAUSE_DECODE_ERROR)) == 1
-    assert open_hole(book, CAUSE_DECODE_ERROR, now_ns=OPENED_NS + 1) == []
-    open_hole(book, CAUSE_RECONNECT)
-    assert book.open_gaps == 2
-    assert len(settle(book, reply(HAD + 1))) == 2
-    assert settle(book, reply(HAD + 1)) == []
+def test_a_symbol_that_was_never_traded_has_no_hole() -> None:
+    link = Link(US)
+    link.pull([])
+    assert link.flush() == []
 
 
-def test_a_filled_row_is_counted_for_one_hole_only() -> None:
-    book = ledger()
-    open_hole(book, CAUSE_DECODE_ERROR)
-    open_hole(book, CAUSE_RECONNECT)
-    rows = settle(book, reply(HAD, fresh=7))
-    assert sum(int(row["filled"]) for row in rows) == 7
+@pytest.mark.parametrize(("traded", "rows"), [(False, 0), (True, 1)])
+def test_an_empty_reply_loses_only_what_can_have_been_traded(traded: bool, rows: int) -> None:
+    link = Link(US, begins_with=[at(10)])
+    asked: list[tuple[str, int]] = []
+
+    def traded_since(symbol: str, since_us: int) -> bool:
+        asked.append((symbol, since_us))
+        return traded
+
+    link.lane.account.traded_since = traded_since
+    link.open(CAUSE_RECONNECT)
+    link.pull([])
+    assert len(link.flush()) == rows
+    assert asked == [(US, (at(10) >> 32) * 10**6)]
 
 
-def test_a_hole_ends_with_a_reply_that_came_after_it() -> None:
-    """The reply to an earlier pull may still be on its way to the journal when a hole opens."""
-    book = ledger()
-    open_hole(book, CAUSE_DECODE_ERROR)
-    earlier = book.take(SYMBOL)
-    [second] = open_hole(book, CAUSE_DECODE_ERROR, now_ns=OPENED_NS + 10)
-    assert book.open_gaps == 2
-    [row] = book.settle(reply(HAD), earlier, SETTLED_NS)
-    assert row["gap_id"] != second["gap_id"]
-    assert book.open_gaps == 1
-    [row] = settle(book, reply(HAD + 1))
-    assert (row["gap_id"], row["state"]) == (second["gap_id"], "lost")
+def test_fifty_ticks_of_a_time_without_backend_may_not_be_all() -> None:
+    link = Link(US, begins_with=[at(10)])
+    link.hear(map(at, range(20, 69)), "by_disconnect")
+    assert link.flush() == []
+    link.hear(map(at, range(100, 150)), "by_disconnect")
+    assert said(link.flush()) == [("by_disconnect_capped", "open", 0, None, "suspected")]
+    assert link.wanted == [link.id]
+    link.pull(map(at, range(60, 150)))
+    assert said(link.flush())[0][:2] == ("by_disconnect_capped", "filled")
 
 
-def test_symbols_do_not_mix() -> None:
-    book = ledger()
-    open_hole(book, CAUSE_DECODE_ERROR)
-    other = PullOutcome("HK.09988", 5, 1, 1)
-    assert settle(book, other) == []
-    assert book.open_gaps == 1
+def test_fifty_ticks_of_a_time_without_backend_are_all_where_the_counter_says_so() -> None:
+    link = Link(begins_with=[at(1)])
+    link.hear(map(at, range(2, 52)), "by_disconnect")
+    assert link.flush() == []
+    link.hear(map(at, range(61, 111)), "by_disconnect")
+    assert said(link.flush()) == [("by_disconnect_capped", "open", 0, 9, "certain")]
+
+
+# Looking after silence, and polls.
+
+
+@pytest.mark.parametrize("symbol", [HK, US])
+def test_silence_is_a_hole_only_when_the_gateway_had_ticks(symbol: str) -> None:
+    link = Link(symbol, begins_with=[at(1)])
+    link.pull([at(1)], looks=True)
+    assert link.flush() == []
+    link.pull(map(at, (1, 2, 3)), looks=True)
+    [row] = link.flush()
+    assert said([row])[0][:4] == ("silence", "filled", 2, 0)
+    assert row["from_sequence"] == at(1)
+
+
+@pytest.mark.parametrize(("symbol", "missing", "certainty"), [(HK, 8, "certain"), (US, None, "suspected")])
+def test_two_polls_that_do_not_overlap_have_a_hole_between_them(
+    symbol: str, missing: int | None, certainty: str
+) -> None:
+    link = Link(symbol, begins_with=[at(1)])
+    link.pull(map(at, (1, 2)))
+    assert link.flush() == [], "they overlap"
+    link.pull(map(at, (11, 12)))
+    [row] = link.flush()
+    assert said([row]) == [("backfill_capped", "lost", 2, missing, certainty)]
+    assert (row["from_sequence"], row["to_sequence"]) == (at(2), at(11))
+
+
+# Versions and names.
+
+
+@pytest.mark.parametrize("symbol", [HK, US])
+def test_a_decode_error_is_written_at_once_and_again_when_it_ends(symbol: str) -> None:
+    link = Link(symbol, begins_with=[at(1)])
+    link.open(CAUSE_DECODE_ERROR)
+    assert said(link.flush()) == [("decode_error", "open", 0, None, "suspected")]
+    assert link.lane.account.open_gaps == {"opend-1": 1}
+    link.open(CAUSE_DECODE_ERROR)
+    link.open(CAUSE_RECONNECT)
+    assert link.flush() == [], "a symbol has one hole at a time"
+    link.pull([at(1)])
+    assert said(link.flush())[0][:4] == ("decode_error", "filled", 0, 0)
+
+
+def test_a_cause_that_is_known_replaces_a_connection_that_merely_ended() -> None:
+    link = Link(US, begins_with=[at(1)])
+    link.open(CAUSE_RECONNECT)
+    link.flush()
+    link.open("gateway_restart")
+    assert said(link.flush()) == [("gateway_restart", "open", 0, None, "suspected")]
+
+
+def test_two_holes_of_one_moment_have_two_names() -> None:
+    link = Link(US, begins_with=[at(1)])
+    for _ in range(2):
+        link.open(CAUSE_DECODE_ERROR)
+        link.pull([at(1)])
+    rows = link.flush()
+    assert len({row["gap_id"] for row in rows}) == 2
+    assert [row["state"] for row in rows] == ["open", "filled"] * 2
+
+
+def test_the_first_record_behind_a_hole_names_it() -> None:
+    link = Link(begins_with=[at(1)])
+    link.hear([at(5)])
+    [row] = link.flush()
+    assert [record.gap_ids for record in link.records] == [(), (row["gap_id"],)]
+    link.hear([at(6)])
+    link.open(CAUSE_DECODE_ERROR)
+    link.flush()
+    assert link.records[-1].gap_ids == (), "once"
+
+
+def test_a_hole_that_opens_before_its_symbol_trades_is_named_when_it_does() -> None:
+    link = Link(US, begins_with=[at(1)])
+    link.open(CAUSE_DECODE_ERROR)
+    [row] = link.flush()
+    link.hear([at(2)])
+    link.flush()
+    assert link.records[-1].gap_ids == (row["gap_id"],)
 
 
 def test_the_name_of_a_hole_is_made_of_what_it_is() -> None:
-    hole = Gap("futu", SYMBOL, "opend-1", CAUSE_RECONNECT, HAD_TS, HAD, OPENED_NS, OPENED_NS)
-    same = Gap("futu", SYMBOL, "opend-1", CAUSE_RECONNECT, HAD_TS, HAD, OPENED_NS, SETTLED_NS, state="lost", filled=3)
+    hole = Gap("futu", HK, "opend-1", CAUSE_RECONNECT, 1, 1000, OPENED_NS, OPENED_NS)
+    same = Gap("futu", HK, "opend-1", CAUSE_RECONNECT, 1, 1000, OPENED_NS, SETTLED_NS, state="lost", filled=3)
     assert hole.gap_id == same.gap_id == "786d991d816861e53b9e9ad0"
     others = (
-        Gap("moomoo", SYMBOL, "opend-1", CAUSE_RECONNECT, HAD_TS, HAD, OPENED_NS, OPENED_NS),
-        Gap("futu", "HK.09988", "opend-1", CAUSE_RECONNECT, HAD_TS, HAD, OPENED_NS, OPENED_NS),
-        Gap("futu", SYMBOL, "opend-1", CAUSE_DECODE_ERROR, HAD_TS, HAD, OPENED_NS, OPENED_NS),
-        Gap("futu", SYMBOL, "opend-1", CAUSE_RECONNECT, HAD_TS, HAD + 1, OPENED_NS, OPENED_NS),
-        Gap("futu", SYMBOL, "opend-1", CAUSE_RECONNECT, HAD_TS, None, OPENED_NS, OPENED_NS),
-        Gap("futu", SYMBOL, "opend-1", CAUSE_RECONNECT, HAD_TS, HAD, OPENED_NS + 1, OPENED_NS),
+        Gap("moomoo", HK, "opend-1", CAUSE_RECONNECT, 1, 1000, OPENED_NS, OPENED_NS),
+        Gap("futu", "HK.09988", "opend-1", CAUSE_RECONNECT, 1, 1000, OPENED_NS, OPENED_NS),
+        Gap("futu", HK, "opend-1", CAUSE_DECODE_ERROR, 1, 1000, OPENED_NS, OPENED_NS),
+        Gap("futu", HK, "opend-1", CAUSE_RECONNECT, 1, 1001, OPENED_NS, OPENED_NS),
+        Gap("futu", HK, "opend-1", CAUSE_RECONNECT, 1, None, OPENED_NS, OPENED_NS),
+        Gap("futu", HK, "opend-1", CAUSE_RECONNECT, 1, 1000, OPENED_NS + 1, OPENED_NS),
     )
     assert len({hole.gap_id, *(other.gap_id for other in others)}) == 1 + len(others)
 
@@ -163,19 +414,19 @@ sequences = st.none() | st.integers(-(2**60), 2**60)
 
 @given(
     had=sequences,
-    first=sequences,
-    fresh=st.integers(0, 1000),
+    to=sequences,
+    missing=st.none() | st.integers(0, 2**40),
     cause=st.sampled_from((CAUSE_RECONNECT, CAUSE_DECODE_ERROR, CAUSE_JOURNAL_FULL)),
 )
-def test_every_version_of_a_hole_is_a_row_of_gaps(had: int | None, first: int | None, fresh: int, cause: str) -> None:
-    book = ledger()
-    rows = [*open_hole(book, cause, had=had), *settle(book, reply(first, fresh=fresh))]
-    if not rows:
-        return
-    assert all(set(row) == {column.name for column in GAPS} for row in rows)
-    [record] = encode_rows(GAPS, rows, 12)
+def test_every_version_of_a_hole_is_a_row_of_gaps(
+    had: int | None, to: int | None, missing: int | None, cause: str
+) -> None:
+    gap = Gap("futu", HK, "g", cause, None, had, OPENED_NS, SETTLED_NS, None, to, 3, missing, "certain", "lost")
+    row = gap.row()
+    assert set(row) == {column.name for column in GAPS}
+    [record] = encode_rows(GAPS, [row], 12)
     stored = pa.ipc.open_stream(record.value).read_all()
-    assert record.rows == stored.num_rows == len(rows)
     for name in ("gap_id", "from_sequence", "to_sequence", "missing", "filled", "state"):
-        assert stored.column(name).to_pylist() == [row[name] for row in rows]
-    assert stored.column("updated_at").cast(pa.int64()).to_pylist() == [row["updated_at"] for row in rows]
+        assert stored.column(name).to_pylist() == [row[name]]
+    assert stored.column("updated_at").cast(pa.int64()).to_pylist() == [SETTLED_NS]
+    assert Gap.of_row(row) == gap

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from codec.bits import PAD_BYTES
 from codec.columns import BATCH_TICKS_MAX
+from codec.markets import parse_symbol
 from codec.partition import partition_of
 from codec.records import RecordKind
 from codec.tables import DEAD_LETTERS, GAPS, TICKS
 from ingest import pipeline as pipeline_module
 from ingest.lane import Lane
-from ingest.ledger import CAUSE_DECODE_ERROR, Gap, PullOutcome
+from ingest.ledger import CAUSE_DECODE_ERROR, Gap
 from ingest.opend.session import PAYLOAD_BYTES_MAX
 from ingest.pipeline import FLUSH_ROWS, LINGER_S, WAITING_ROWS_MAX, TickPipeline
 from protos.opend import ticker_pb2
@@ -42,7 +43,6 @@ class Feed:
         self.lane: Lane = self.pipeline.lane(source)
         self._decoder = make_decoder(self.lane.symbols)
         self.lane.add_gateway("opend-1")
-        self.outcomes: list[PullOutcome] = []
         self.heard = 0
 
     def hear(self, *frames: bytes) -> bool:
@@ -58,7 +58,7 @@ class Feed:
     def hear_pull(self, symbol: str, ticks: Sequence[ticker_pb2.Ticker]) -> None:
         first_row = self.lane.ticks.rows
         assert self.hear(wire.pull_frame(symbol, ticks, serial=9))
-        self.lane.mark_pull(symbol, first_row, len(ticks), self.outcomes.append)
+        self.lane.mark_pull(self.lane.symbols.id_of(*parse_symbol(symbol)), first_row, len(ticks), "opend-1")
         self.pipeline.gathered(self.lane)
 
     async def stored(self) -> None:
@@ -120,9 +120,9 @@ async def test_rows_are_what_was_sent_in_the_order_of_their_partition(journal: M
 
     assert len(sent) > 1
     for partition, expected in sent.items():
-        rows = [row for record in journal.records if record.partition == partition for row in rows_of(record)]
+        rows = [row for record in journal.of(TICKS.name) if record.partition == partition for row in rows_of(record)]
         assert [as_sent(row) for row in rows] == [as_expected(symbol, tick) for symbol, tick in expected]
-    for record in journal.records:
+    for record in journal.of(TICKS.name):
         rows = rows_of(record)
         assert (record.table, record.kind) == (TICKS.name, RecordKind.LIVE)
         assert record.first_ts_ns == min(row["ts_event"] for row in rows) * 1000
@@ -153,15 +153,6 @@ async def test_pulled_rows_are_backfill_and_never_share_a_record_with_pushed_one
     assert [row["sequence"] for row in by_kind[RecordKind.LIVE]] == sequences(range(50, 65))
     assert [row["sequence"] for row in by_kind[RecordKind.BACKFILL]] == sequences(range(50))
     assert {row["delivery"] for row in by_kind[RecordKind.BACKFILL]} == {"pull"}
-    assert feed.outcomes == [PullOutcome(SYMBOLS[0], 50, wire.sequence_of(0), wire.START_S * 1_000_000)]
-
-
-async def test_an_empty_pull_is_told_too(journal: MemoryJournal) -> None:
-    feed = await start(journal)
-    feed.hear_pull(SYMBOLS[0], [])
-    await feed.pipeline.stop(DRAIN_S)
-    assert feed.outcomes == [PullOutcome(SYMBOLS[0], 0, None, None)]
-    assert feed.journal.records == []
 
 
 async def test_rows_of_small_tables_go_to_their_symbols_partition(journal: MemoryJournal) -> None:
@@ -264,18 +255,6 @@ async def test_gateways_of_one_source_share_what_was_seen_and_sources_do_not(jou
     assert pipeline.lane("futu") is not pipeline.lane("moomoo")
 
 
-async def test_an_older_pulled_row_does_not_turn_the_clock_back(journal: MemoryJournal) -> None:
-    """`from_ts` of a later hole is of the newest row that was there."""
-    feed = await start(journal)
-    feed.hear(push(range(90, 100)))
-    await feed.stored()
-    feed.hear_pull(SYMBOLS[0], wire.make_ticks(range(50), push_type=None))
-    await feed.pipeline.stop(DRAIN_S)
-    symbol_id = feed.lane.symbols.id_of(1, "00700")
-    assert feed.lane.latest_ts_us[symbol_id] == (wire.START_S + 9) * 1_000_000
-    assert feed.lane.window.newest_sequence(symbol_id) == wire.sequence_of(99)
-
-
 # A journal that takes nothing.
 
 
@@ -287,7 +266,6 @@ async def test_a_full_journal_delays_everything_and_loses_nothing(journal: Memor
     feed.hear_pull(SYMBOLS[0], wire.make_ticks(range(15), push_type=None))
     await until(lambda: journal.refusals >= 2)
     assert feed.lane.window.newest_sequence(0) == wire.sequence_of(9), "nothing is seen that is not journaled"
-    assert feed.outcomes == []
     assert feed.pipeline.stats.journal_full_since_ns
     feed.hear(push(range(20)))
     journal.full = False
@@ -295,7 +273,6 @@ async def test_a_full_journal_delays_everything_and_loses_nothing(journal: Memor
     await feed.pipeline.stop(DRAIN_S)
     assert not feed.pipeline.stats.journal_full_since_ns
     assert sorted(journal.sequences()) == sequences(range(20))
-    assert [outcome.fresh_rows for outcome in feed.outcomes] == [5]
     [row] = journal.rows(GAPS.name)
     assert (row["cause"], row["source"], row["state"]) == ("journal_full", "futu", "filled")
     assert 0 < row["updated_at"] - row["opened_at"] < 10e9
@@ -365,13 +342,11 @@ async def test_stopping_with_a_full_journal_ends_in_time_and_remembers_nothing_o
     begin_s = time.monotonic()
     await feed.pipeline.stop(0.3)
     assert 0.25 < time.monotonic() - begin_s < 5
-    assert feed.outcomes == []
     journal.full = False
 
     again = await start(journal)
     again.hear_pull(SYMBOLS[0], wire.make_ticks(range(9), push_type=None))
     await again.pipeline.stop(DRAIN_S)
-    assert [outcome.fresh_rows for outcome in again.outcomes] == [4]
     assert journal.sequences() == sequences(range(9))
 
 

