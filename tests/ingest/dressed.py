@@ -6,7 +6,7 @@ import hashlib
 
 from Crypto.Cipher import AES, PKCS1_v1_5
 from Crypto.PublicKey import RSA
-from Crypto.Util.Padding import pad
+from Crypto.Util.Padding import pad, unpad
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError, Message
 
@@ -22,6 +22,7 @@ from protos.opend import (
     ticker_pb2,
 )
 from tests.ingest import wire
+from tests.ingest.scripted_opend import Peer
 from tests.support.keys import rsa_pem
 from tests.support.sdk import aes_of, is_json
 
@@ -35,6 +36,38 @@ _RESPONSES: dict[int, type[Message]] = {
     ProtoId.UPDATE_TICKER: ticker_pb2.UpdateTickerResponse,
 }
 _RSA = RsaCipher(rsa_pem())
+
+
+def undress(mode: str, proto_id: int, body: bytes) -> bytes:
+    """The plain body of a request that travelled in `mode`, as an OpenD reads it."""
+    aes = aes_of(mode)
+    if aes is None:
+        return body
+    if proto_id == ProtoId.INIT_CONNECT:
+        cipher = PKCS1_v1_5.new(RSA.import_key(rsa_pem()))
+        return b"".join(cipher.decrypt(body[at : at + 128], b"") for at in range(0, len(body), 128))
+    if aes == "cbc":
+        return unpad(AES.new(wire.SECRET.encode(), AES.MODE_CBC, wire.VECTOR.encode()).decrypt(body), 16)
+    padded = AES.new(wire.SECRET.encode(), AES.MODE_ECB).decrypt(body[:-16])
+    return padded[: len(padded) - (16 - body[-1]) % 16]
+
+
+class DressedPeer(Peer):
+    """A Peer that speaks `mode`, protobuf bodies only; `send_as_is` sends bytes that are dressed already."""
+
+    def __init__(self, peer: Peer, mode: str) -> None:
+        super().__init__(peer._reader, peer._writer, peer.exchange, peer.asked)
+        self._mode = mode
+
+    async def heard(self) -> tuple[int, int, bytes]:
+        proto_id, serial, body = await super().heard()
+        return proto_id, serial, undress(self._mode, proto_id, body)
+
+    def send(self, *frames: bytes) -> None:
+        super().send(dress(self._mode, b"".join(frames)))
+
+    def send_as_is(self, data: bytes) -> None:
+        super().send(data)
 
 
 def wire_mode(mode: str) -> WireMode:

@@ -24,6 +24,7 @@ from ingest.opend.poll_plan import PollConfig
 from ingest.pipeline import TickPipeline
 from protos.opend import subscription_pb2
 from tests.ingest import wire
+from tests.ingest.dressed import DressedPeer, dress, wire_mode
 from tests.ingest.journal import MemoryJournal, until
 from tests.ingest.running import running
 from tests.ingest.scripted_opend import Exchange, Peer, ScriptedOpenD, sound
@@ -286,6 +287,33 @@ async def test_a_bad_sha1_costs_nothing_either() -> None:
     assert letter["reason"] == "bad_sha1"
     assert opend.connections == 1
     assert {state: count for state, count in run.pipeline.gap_counts().items() if count} == {"filled": 2}
+
+
+@pytest.mark.parametrize("mode", ["ecb", "plain"])
+async def test_a_push_that_cannot_be_decrypted_costs_nothing(mode: str) -> None:
+    """In plain such bytes are a wrong SHA-1."""
+    exchange = Exchange({HK: [0]})
+
+    async def corrupts(plain: Peer) -> None:
+        peer = DressedPeer(plain, mode)
+        await peer.serve(1 + 1 + 1)
+        peer.send(exchange.trade(HK, range(1, 3)))
+        lost = bytearray(dress(mode, exchange.trade(HK, range(3, 6))))
+        lost[-1] ^= 0xF0
+        peer.send_as_is(bytes(lost))
+        peer.send(exchange.trade(HK, range(6, 8)))
+        await peer.serve()
+
+    async with (
+        ScriptedOpenD(corrupts, exchange=exchange) as opend,
+        running(opend.port, HK, wire=wire_mode(mode)) as run,
+    ):
+        assert sorted(await run.sequences(8)) == sequences(range(8))
+        [gap] = await run.settled(1)
+        [letter] = await run.dead_letters(1)
+    assert (gap["cause"], gap["state"], gap["filled"], gap["missing"]) == ("decode_error", "filled", 3, 0)
+    assert letter["reason"] == ("bad_sha1" if mode == "plain" else "undecryptable")
+    assert opend.connections == 1
 
 
 async def test_a_pull_on_its_way_does_not_close_a_hole_that_opens_behind_it() -> None:

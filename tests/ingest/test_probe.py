@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,11 @@ from ingest.opend.probe import GatewayUnreachable, ProbeReport, probe_gateway
 from ingest.opend.rights import Kind
 from protos.opend import global_state_pb2, subscription_pb2
 from tests.ingest import wire
+from tests.ingest.dressed import wire_mode
 from tests.ingest.scripted_opend import Peer, Script, ScriptedOpenD
+from tests.support.keys import rsa_pem
+from tests.support.sdk import simulator_options
+from tests.support.simulator import opend_simulator
 
 
 def state_frame(serial: int, *, logged_in: bool) -> bytes:
@@ -108,3 +113,14 @@ async def test_nobody_listens() -> None:
         port = taken.getsockname()[1]
     with pytest.raises(GatewayUnreachable, match=f"cannot connect to 127.0.0.1:{port}"):
         await asyncio.wait_for(probe_gateway("127.0.0.1", port), 5)
+
+
+async def test_a_visit_in_each_mode_and_in_one_that_does_not_fit(tmp_path: Path) -> None:
+    key_file = tmp_path / "key.pem"
+    key_file.write_bytes(rsa_pem())
+    with opend_simulator("--symbols", 2, *simulator_options("cbc", key_file)) as opend:
+        for mode in ("cbc", "json-cbc"):
+            report = await probe_gateway("127.0.0.1", opend.port, 30, wire=wire_mode(mode))
+            assert (report.quote_logged_in, report.quota_left) == (True, 2000)
+        with pytest.raises(GatewayUnreachable, match="rsa_key_file"):
+            await probe_gateway("127.0.0.1", opend.port, 0.5)

@@ -10,9 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from Crypto.Cipher import AES, PKCS1_v1_5
+from Crypto.Cipher import PKCS1_v1_5
 from Crypto.PublicKey import RSA
-from Crypto.Util.Padding import unpad
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +22,7 @@ from ingest.opend.events import Closed, DeadLetter, Failed, Notified, Pulled, Re
 from ingest.opend.session import REQUEST_TIMEOUT_NS, State
 from protos.opend import common_pb2, init_connect_pb2, ticker_pb2
 from tests.ingest import wire
-from tests.ingest.dressed import accept_frame, dress, seal, wire_mode
+from tests.ingest.dressed import accept_frame, dress, seal, undress, wire_mode
 from tests.ingest.talk import Talk, make_decoder, seconds
 from tests.ingest.test_chunking import (
     Outcome,
@@ -45,26 +44,12 @@ PULL = ticker_pb2.GetTickerRequest(
 )
 
 
-def opened(mode: str, proto_id: int, body: bytes) -> bytes:
-    """A request's body as an OpenD reads it."""
-    aes = aes_of(mode)
-    if aes is None:
-        return body
-    if proto_id == ProtoId.INIT_CONNECT:
-        cipher = PKCS1_v1_5.new(RSA.import_key(rsa_pem()))
-        return b"".join(cipher.decrypt(body[at : at + 128], b"") for at in range(0, len(body), 128))
-    if aes == "cbc":
-        return unpad(AES.new(wire.SECRET.encode(), AES.MODE_CBC, wire.VECTOR.encode()).decrypt(body), 16)
-    padded = AES.new(wire.SECRET.encode(), AES.MODE_ECB).decrypt(body[:-16])
-    return padded[: len(padded) - (16 - body[-1]) % 16]
-
-
 def heard(mode: str, outgoing: bytes) -> list[tuple[int, int, bytes]]:
     """Protocol id, format and plain body of each request; its SHA-1 is of the plain body."""
     requests, at = [], 0
     while at < len(outgoing):
         _, proto_id, body_format, _, _, body_bytes, digest, _ = HEADER.unpack_from(outgoing, at)
-        body = opened(mode, proto_id, outgoing[at + HEADER_BYTES : at + HEADER_BYTES + body_bytes])
+        body = undress(mode, proto_id, outgoing[at + HEADER_BYTES : at + HEADER_BYTES + body_bytes])
         assert hashlib.sha1(body).digest() == digest
         requests.append((proto_id, body_format, body))
         at += HEADER_BYTES + body_bytes
@@ -181,6 +166,22 @@ def test_a_frame_that_cannot_be_opened_is_a_dead_letter_and_its_neighbours_are_n
     assert letter.payload_bytes == (len(letter.payload) if spoilt == "block" else len(bad))
     assert talk.sequences == [wire.sequence_of(1), wire.sequence_of(3)]
     assert talk.session.state is State.READY
+
+
+@settings(max_examples=150, deadline=None, phases=set(Phase) - {Phase.explain})
+@given(mode=st.sampled_from(ENCRYPTED), data=st.data())
+def test_whatever_comes_ends_in_events(mode: str, data: st.DataObject) -> None:
+    """Bytes changed anywhere, the greeting's answer included, raise nothing and leave no frame half read."""
+    pushes = [dress(mode, wire.push_frame(HK, wire.make_ticks([number]))) for number in range(4)]
+    stream = bytearray(accept_frame(mode) + b"".join(pushes))
+    for _ in range(data.draw(st.integers(1, 4))):
+        stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
+    talk = Talk(wire_mode=wire_mode(mode))
+    cut = data.draw(st.integers(0, len(stream)))
+    events = [*talk.hear(bytes(stream[:cut])), *talk.hear(bytes(stream[cut:])), *talk.session.end("the end")]
+    assert sum(isinstance(event, Closed) for event in events) == 1
+    told = sum(isinstance(event, DeadLetter) for event in events)
+    assert len(talk.sequences) + told <= 6
 
 
 @pytest.mark.parametrize("mode", ENCRYPTED)
