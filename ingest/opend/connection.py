@@ -88,6 +88,7 @@ class OpenDConnection:
         body_bytes_max: int,
     ) -> None:
         self.subscriber = subscriber
+        self._state = state
         self._upkeep = Upkeep(state, subscriber)
         self._names = names
         self._wire = wire
@@ -267,7 +268,7 @@ class OpenDConnection:
         now_ns, subscriber = time.monotonic_ns(), self.subscriber
         for proto_id, message in self._upkeep.next_requests(now_ns):
             self._upkeep.sent(session.request(proto_id, message, now_ns), proto_id)
-        for security in self._tick_polls.due(now_ns):
+        for security in self._tick_polls.due(now_ns, self._state.is_closed):
             subscriber.poll(security)
         for request in subscriber.next_requests(now_ns):
             subscriber.sent(session.request(request.proto_id, request.message, now_ns), request)

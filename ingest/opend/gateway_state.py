@@ -34,6 +34,9 @@ _MARKET_FIELDS = {
 }
 """Fields of GetGlobalState by QotMarket number."""
 
+_CLOSED_STATES = frozenset({6, 17, 26})
+"""QotMarketState: Closed, FutureDayClose, FutureClose."""
+
 _CLOCK_BACK_S = 5
 """The gateway's clock may be set right by as much while it runs."""
 
@@ -134,6 +137,10 @@ class GatewayState:
     def trouble(self) -> Ailment | None:
         """What keeps it from sending ticks."""
         return self._trouble[1] if self._trouble else None
+
+    def is_closed(self, market: int) -> bool:
+        """Whether the gateway says that nothing trades in a market any more today."""
+        return self.market_states.get(market) in _CLOSED_STATES
 
     def connection_ended(self, subscribed: int, now_ns: int) -> None:
         """A working connection ended with so many subscriptions."""

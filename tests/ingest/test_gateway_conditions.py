@@ -172,7 +172,7 @@ async def test_other_symbols_are_taken_and_left_without_touching_what_stays() ->
 
 
 async def test_symbols_that_are_not_pushed_are_pulled_again_and_again() -> None:
-    exchange = Exchange({HK: [0], US: [0]})
+    exchange = Exchange({HK: [0], US: [0]}, market_states={"marketHK": wire.MORNING})
     with capture_logs() as logs:
         async with (
             ScriptedOpenD(sound, exchange=exchange) as opend,
@@ -183,6 +183,8 @@ async def test_symbols_that_are_not_pushed_are_pulled_again_and_again() -> None:
             await run.sequences(5)
             exchange.trade(HK, range(4, 1500))
             await run.sequences(1005)
+            [gap] = [row for row in await run.settled(1) if row["cause"] == "backfill_capped"]
             assert opend.asked[ProtoId.GET_TICKER] > 3
+    assert (gap["symbol"], gap["state"], gap["from_sequence"]) == (HK, "lost", wire.sequence_of(3))
     assert sum("between two polls" in entry["event"] for entry in logs) == 1
     assert set(run.journal.sequences()) == {wire.sequence_of(n) for n in (*range(4), *range(500, 1500))}
