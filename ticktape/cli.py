@@ -19,6 +19,7 @@ from ticktape.options import (
     AuditFormat,
     Common,
     ConfigOption,
+    GapState,
     LogFormatOption,
     QueryFormat,
     TimeZoneOption,
@@ -166,6 +167,43 @@ def query(
 
     zone = common.zone()
     run_query(common.settings(), sys.stdin.read() if sql == "-" else sql, output, zone)
+
+
+@app.command()
+def gaps(
+    context: typer.Context,
+    symbol: Annotated[str | None, typer.Option(metavar="SYMBOL", help="Only holes of this one.")] = None,
+    state: Annotated[GapState | None, typer.Option(help="Only holes that are so.")] = None,
+    since: Annotated[
+        datetime.datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"],
+            metavar="TIME",
+            help="Only holes that opened since, in the zone of --tz.",
+        ),
+    ] = None,
+    output: Annotated[
+        QueryFormat, typer.Option("--format", "-f", help="How the ledger is written.")
+    ] = QueryFormat.TABLE,
+    config: ConfigOption = None,
+    log_format: LogFormatOption = None,
+    tz: TimeZoneOption = None,
+) -> None:
+    """Show the loss ledger.
+
+    A row a hole, the newest last: what may be missing of a symbol, between which ticks, why, and how it
+    ended. Other formats than the table have every column, and times in UTC.
+
+    \b
+    ticktape gaps --state lost
+    ticktape gaps --symbol HK.00700 --since 2026-11-20 --tz Asia/Hong_Kong
+    ticktape gaps --format csv > gaps.csv
+    """
+    common = common_options(context, config, log_format, tz)
+    from ticktape.gaps import run_gaps
+
+    zone = common.zone()
+    run_gaps(common.settings(), symbol, state, since, output, zone)
 
 
 @app.command()

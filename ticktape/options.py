@@ -33,6 +33,14 @@ class QueryFormat(enum.StrEnum):
     PARQUET = "parquet"
 
 
+class GapState(enum.StrEnum):
+    """`ticktape gaps --state`."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    LOST = "lost"
+
+
 class AuditFormat(enum.StrEnum):
     """`ticktape audit --format`."""
 

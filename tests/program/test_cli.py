@@ -79,7 +79,7 @@ def run_apart(folder: Path) -> Run:
 def test_every_command_explains_itself_with_an_example(run: Run) -> None:
     top = run("--help")
     assert top.code == 0
-    for command in ("demo", "up", "ingest", "sink", "query", "check", "status", "init"):
+    for command in ("demo", "up", "ingest", "sink", "query", "gaps", "check", "status", "init"):
         assert f"  {command} " in top.stdout
         assert f"\n  ticktape {command}" in run(command, "--help").stdout
     for command in ("show", "apply", "diff"):
@@ -259,6 +259,9 @@ def test_schema_apply_makes_what_its_dry_run_prints(folder: Path, run: Run, run_
     same = run_apart("schema", "diff")
     assert (same.code, same.stdout) == (0, "everything is as it should be\n")
     assert run_apart("query", "--format", "csv", "SELECT count() AS n FROM ticks").stdout == '"n"\n0\n'
+    ledger = ("gaps", "--symbol", "700.HK", "--state", "lost", "--since", "2026-11-20 09:30:00")
+    assert run_apart(*ledger).stdout.endswith("0 rows\n")
+    assert run_apart(*ledger, "--format", "csv").stdout.startswith('"symbol","cause","state","missing"')
 
 
 def test_a_table_that_does_not_fit_ends_sink_and_check_with_3_and_the_statement(folder: Path, run_apart: Run) -> None:
