@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
 
 import numpy as np
@@ -125,7 +125,6 @@ class TickAccount:
     trusts_counter : false once a gateway had two ticks with a step between them and nothing missing
     days_from_one : false once a day's first tick did not have the counter 1
     flawed : symbols of which a tick was refused as a dead letter; any thread may add to it
-    traded_since : whether a symbol may have traded between an instant, unix µs, and now
     gaps, open_gaps : how many holes there are by state, and open ones by gateway; any thread may read them
     """
 
@@ -138,7 +137,6 @@ class TickAccount:
         self.trusts_counter = True
         self.days_from_one = True
         self.flawed: set[int] = set()
-        self.traded_since: Callable[[str, int], bool] = lambda _symbol, _since_us: True
         self.gaps: dict[str, int] = {}
         self.open_gaps: dict[str, int] = {}
         self._symbols = symbols
@@ -456,12 +454,9 @@ class TickAccount:
             self._fill(hole)
             return
         had = hole.gap.from_tick
-        nothing_came = pull.rows == 0 and self.follower.rows(hole.symbol_id) == hole.rows_before
-        if nothing_came and not hole.written:
-            name = self._symbols.names[hole.symbol_id]
-            if had is None or not self.traded_since(name, had.ts_us):
-                self.ledger.forget(hole)
-                return
+        if had is None and pull.rows == 0 and not hole.written:
+            self.ledger.forget(hole)  # it was never traded
+            return
         self._lose(hole, (), to=_first_behind(had, ticks, pull))
 
     def _doubt(self, refuted: Sequence[MissingRange]) -> None:

@@ -29,6 +29,7 @@ from ingest.opend.encryption import PLAIN, WireMode
 from ingest.opend.events import DeadLetter, Failed, Notified, Polled, Pulled, Ready
 from ingest.opend.gateway_polls import GatewayPolls
 from ingest.opend.gateway_state import GatewayState, StateChange
+from ingest.opend.listener import Listener
 from ingest.opend.names import Names
 from ingest.opend.poll_plan import FEED_OF_CALL, PollConfig
 from ingest.opend.poller import QUOTAS, PollTarget
@@ -39,6 +40,7 @@ from ingest.opend.subscriptions import Subscriptions
 from ingest.opend.tick_polls import TickPolls
 from ingest.pipeline import TickPipeline
 from ingest.quota_keeper import QuotaKeeper
+from ingest.silence import LOOK_EVERY_S
 from protos.opend import static_info_pb2
 
 log = structlog.get_logger(__name__)
@@ -138,10 +140,12 @@ class OpenDGateway:
         self._connection: OpenDConnection | None = None
         self._last_error = "not connected yet"
         self._task: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._log = log.bind(gateway=config.name)
         self._conditions = Conditions(self.state, self._log, self._open_gap)
         quotas = quotas or QuotaKeeper(QUOTAS, None)
         quotas.granted.append(self._quotas_granted)
+        self._listener = Listener(self.lane, hours)
         self._polls = GatewayPolls(
             config.polls,
             config.quota_share,
@@ -190,16 +194,19 @@ class OpenDGateway:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
+        self._listening = asyncio.create_task(self._listen(), name=f"silence of {self.config.name}")
 
     async def wait(self) -> None:
         """Return once stopped; a gateway tries again for ever, so what this raises is a mistake of ours."""
         assert self._task is not None, "started before it is waited for"
-        await asyncio.shield(self._task)
+        assert self._listening is not None
+        await asyncio.gather(asyncio.shield(self._task), asyncio.shield(self._listening))
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._listening) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def status(self) -> dict[str, object]:
         """What `ticktape status` shows of this gateway."""
@@ -246,7 +253,7 @@ class OpenDGateway:
 
     def _subscriber(self, now_ns: int) -> Subscriber:
         """Of a new connection: nothing is subscribed yet."""
-        subscriber = Subscriber(Subscriptions(self.config.quota_reserve))
+        subscriber = Subscriber(Subscriptions(self.config.quota_reserve), activity=self.lane.activity)
         subscriber.want(self._wanted, now_ns)
         return subscriber
 
@@ -318,6 +325,19 @@ class OpenDGateway:
         if self._connection is not None:
             self._connection.go_on_polling()
 
+    async def _listen(self) -> None:
+        """Pull what is silent, for as long as the gateway is there."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            connection = self._connection
+            hears = connection is not None and connection.ready and not connection.subscriber.held
+            if connection is None or not hears or self._pipeline.stats.journal_full_since_ns is not None:
+                self._listener.rest()
+                continue
+            pushed = connection.subscriber.filled - {parse_symbol(symbol) for symbol in self.config.tick_polls}
+            if silent := self._listener.look(pushed, time.time()):
+                connection.pull(silent)
+
     # What the connection tells.
 
     def session_ready(self, ready: Ready) -> None:
@@ -378,7 +398,8 @@ class OpenDGateway:
         symbol_id = self.lane.symbols.id_of(*security)
         if symbol_name(*security) in self.config.tick_polls and pulled.rows:
             self._polled_ticks(security, pulled)
-        self.lane.mark_pull(symbol_id, pulled.first_row, pulled.rows, self.config.name)
+        looks = self._listener.asked_for(security)
+        self.lane.mark_pull(symbol_id, pulled.first_row, pulled.rows, self.config.name, looks=looks)
 
     def _polled_ticks(self, security: Security, pulled: Pulled) -> None:
         """Say it when a full reply does not reach back to the ticks that we have of a symbol; the ledger does too."""

@@ -117,6 +117,11 @@ class Lane:
         newest = self.account.follower.newest(self.symbols.id_of(*security))
         return newest.ts_us if newest is not None else 0
 
+    def activity(self, security: tuple[int, str]) -> float:
+        """Ticks a second of a security, over the last that the window holds; 0 where there are none."""
+        keys, oldest, newest = self.window.extent(self.symbols.id_of(*security))
+        return keys / max((newest >> 32) - (oldest >> 32), 1)  # a gateway that is pulled has times in its sequences
+
     def when_wanted(self, listener: PullListener) -> None:
         """Call `listener` with the symbols that must be pulled at once, when there are any."""
         self._pull_listeners.append(listener)

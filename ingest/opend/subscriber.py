@@ -6,7 +6,8 @@ the hole before the first push (docs/protocols/opend.md 4). No socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from codec.opend.protocol import ProtoId
@@ -25,12 +26,17 @@ class Subscriber:
     ----------
     filled : symbols whose first pull was answered
     held : nothing is asked while the gateway cannot serve it; what fails meanwhile is asked again later
+    activity : how busy a symbol was of late: the busiest is pulled first, for its hole grows fastest
     """
 
     subscriptions: Subscriptions
     filled: set[Security] = field(default_factory=set)
     held: bool = False
+    activity: Callable[[Security], float] = lambda _: 0.0
     _to_pull: dict[Security, Ticket] = field(default_factory=dict)
+    _by_activity: list[tuple[float, int, Security]] = field(default_factory=list)
+    """A heap of what is, or was, to be pulled, the busiest first, else in order."""
+    _queued: int = 0
     _in_flight: dict[int, Ticket] = field(default_factory=dict)
 
     @property
@@ -47,12 +53,12 @@ class Subscriber:
         """Ask for the last ticks of a symbol again, unless that is about to be done."""
         if self.subscriptions.is_confirmed(security):
             self.filled.discard(security)
-            self._to_pull.setdefault(security, Ticket((security,)))
+            self._queue(Ticket((security,)))
 
     def poll(self, security: Security) -> None:
         """Ask for the last ticks of a symbol that is not pushed, unless that is about to be done."""
         if self.subscriptions.is_confirmed(security):
-            self._to_pull.setdefault(security, Ticket((security,)))
+            self._queue(Ticket((security,)))
 
     def want(self, wanted: Iterable[Wanted], now_ns: int) -> tuple[Security, ...]:
         """Desired state is this from now on; returns the symbols that it lacks and the last one had."""
@@ -70,10 +76,23 @@ class Subscriber:
         if (subscribe := self.subscriptions.next_request(now_ns)) is not None:
             requests.append(subscribe)
         for _ in range(PULLS_IN_FLIGHT_MAX - len(self._in_flight)):
-            if self._to_pull:
-                ticket = self._to_pull.pop(next(iter(self._to_pull)))
+            if (ticket := self._next_pull()) is not None:
                 requests.append(Request(ProtoId.GET_TICKER, pull_request(ticket.securities[0]), ticket))
         return requests
+
+    def _queue(self, ticket: Ticket) -> None:
+        [security] = ticket.securities
+        if security not in self._to_pull:
+            self._to_pull[security] = ticket
+            self._queued += 1
+            heapq.heappush(self._by_activity, (-self.activity(security), self._queued, security))
+
+    def _next_pull(self) -> Ticket | None:
+        while self._by_activity:
+            _, _, security = heapq.heappop(self._by_activity)
+            if (ticket := self._to_pull.pop(security, None)) is not None:
+                return ticket
+        return None
 
     def sent(self, serial: int, request: Request) -> None:
         """`request` went out under `serial`."""
@@ -86,7 +105,7 @@ class Subscriber:
         """The gateway said yes to a Sub: the symbols that are confirmed now."""
         securities = self.subscriptions.ended(serial, now_ns)
         for security in securities:
-            self._to_pull.setdefault(security, Ticket((security,)))
+            self._queue(Ticket((security,)))
         return securities
 
     def pulled(self, serial: int) -> Security | None:
@@ -108,7 +127,7 @@ class Subscriber:
             return security
         if self.held or ticket.attempt < PULL_ATTEMPTS_MAX:
             again = Ticket(ticket.securities, ticket.attempt if self.held else ticket.attempt + 1)
-            self._to_pull.setdefault(security, again)
+            self._queue(again)
             return None
         return security
 

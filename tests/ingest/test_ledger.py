@@ -278,20 +278,12 @@ def test_a_symbol_that_was_never_traded_has_no_hole() -> None:
     assert link.flush() == []
 
 
-@pytest.mark.parametrize(("traded", "rows"), [(False, 0), (True, 1)])
-def test_an_empty_reply_loses_only_what_can_have_been_traded(traded: bool, rows: int) -> None:
+def test_an_empty_reply_reaches_nothing() -> None:
     link = Link(US, begins_with=[at(10)])
-    asked: list[tuple[str, int]] = []
-
-    def traded_since(symbol: str, since_us: int) -> bool:
-        asked.append((symbol, since_us))
-        return traded
-
-    link.lane.account.traded_since = traded_since
     link.open(CAUSE_RECONNECT)
     link.pull([])
-    assert len(link.flush()) == rows
-    assert asked == [(US, (at(10) >> 32) * 10**6)]
+    [row] = link.flush()
+    assert (row["state"], row["to_sequence"], row["missing"]) == ("lost", None, None)
 
 
 def test_fifty_ticks_of_a_time_without_backend_may_not_be_all() -> None:

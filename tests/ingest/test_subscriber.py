@@ -176,3 +176,19 @@ def test_symbols_that_are_taken_away_are_not_pulled_any_more() -> None:
     assert line.subscriber.filled == {second}
     line.subscriber.pull(first)
     assert line.send() == {}
+
+
+def test_the_busiest_symbol_is_pulled_first() -> None:
+    busy = {security: float(place % 3) for place, security in enumerate(hk(20))}
+    subscriber = wanting(20)
+    subscriber.activity = lambda security: busy[security]
+    line = Line(subscriber)
+    [serial] = line.send()
+    subscriber.subscribed(serial, 0)
+    pulled: list[float] = []
+    while requests := line.send():
+        for serial, request in requests.items():
+            pulled.append(busy[asked_for(request)])
+            subscriber.pulled(serial)
+    assert len(pulled) == 20
+    assert pulled == sorted(pulled, reverse=True)
