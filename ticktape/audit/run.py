@@ -102,22 +102,21 @@ def audit(
     set_aside = store.set_aside()
     find_absent(log.tally.suspects(), store, days, set_aside)
     for symbol, sequences in refused_sequences(store.refused_ticks(begin_s, _end_s(trade_day))).items():
-        for (_, of), day in days.items():
-            if of == symbol:
-                day.refused |= sequences
+        for key in days:
+            if key[1] == symbol:
+                days[key].refused |= sequences
     now_ns = time.time_ns()
     newest_s = max((day.stored.last_us for day in days.values() if day.stored), default=0) // 1_000_000
     now_s = max(now_ns // 1_000_000_000, newest_s)
     findings: list[Finding] = []
     coverage = polled_rows(store, trade_day, now_ns)
-    holes = [(str(row["source"]), Hole.of_row(row, clock), _ledger_gap(row)) for row in store.gaps()]
+    ledger: dict[Key, list[tuple[Hole, LedgerGap]]] = {}
+    for of in store.gaps(begin_s):
+        if (hole := Hole.of_row(of, clock)).touches(trade_day):
+            ledger.setdefault((str(of["source"]), hole.symbol), []).append((hole, _ledger_gap(of)))
     for (source, symbol), day in sorted(days.items()):
         is_over = day_is_over(clock, parse_symbol(symbol)[0], trade_day, now_s)
-        touching = [
-            (hole, gap)
-            for of, hole, gap in holes
-            if of == source and hole.symbol in ("", symbol) and hole.touches(trade_day)
-        ]
+        touching = [*ledger.get((source, symbol), ()), *ledger.get((source, ""), ())]
         day.gaps = [gap for _, gap in touching if gap.symbol]
         row = coverage_row(
             source, symbol, trade_day, _as_count(day, trade_day), [hole for hole, _ in touching],

@@ -130,13 +130,13 @@ class Store:
             found |= {(row["sequence"], row["ordinal"]) for row in table.to_pylist()}
         return found
 
-    def gaps(self) -> list[dict[str, object]]:
-        """The ledger's rows for ticks, times as integers."""
+    def gaps(self, begin_s: int) -> list[dict[str, object]]:
+        """The ledger's rows for ticks, times as integers, but for those that ended before `begin_s`."""
         table = self._ask(
             "SELECT gap_id, source, symbol, cause, state, missing, from_sequence, to_sequence,"
             " toUnixTimestamp64Micro(from_ts) AS from_ts, toUnixTimestamp64Micro(to_ts) AS to_ts,"
             " toUnixTimestamp64Nano(opened_at) AS opened_at, toUnixTimestamp64Nano(updated_at) AS updated_at"
-            " FROM gaps FINAL WHERE feed = 'ticks'"
+            f" FROM gaps FINAL WHERE feed = 'ticks' AND updated_at >= toDateTime64({begin_s}, 9)"
         )
         return table.to_pylist()
 
@@ -185,10 +185,11 @@ def answer_to(asker: Asker, sql: str) -> pa.Table:
 
 
 def newest_days(asker: Asker) -> list[datetime.date]:
-    """The last trading day of each market that has ticks, ascending."""
+    """The last trading day of each market that had ticks within a week of the newest one, ascending."""
     table = answer_to(
         asker,
         "SELECT DISTINCT day FROM (SELECT max(trade_date) AS day FROM ticks"
+        " WHERE trade_date > (SELECT max(trade_date) FROM ticks) - 7"
         " GROUP BY source, substring(symbol, 1, position(symbol, '.'))) ORDER BY day",
     )
     return [row["day"] for row in table.to_pylist()]
