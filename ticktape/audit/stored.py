@@ -136,7 +136,8 @@ class Store:
             "SELECT gap_id, source, symbol, cause, state, missing, from_sequence, to_sequence,"
             " toUnixTimestamp64Micro(from_ts) AS from_ts, toUnixTimestamp64Micro(to_ts) AS to_ts,"
             " toUnixTimestamp64Nano(opened_at) AS opened_at, toUnixTimestamp64Nano(updated_at) AS updated_at"
-            f" FROM gaps FINAL WHERE feed = 'ticks' AND updated_at >= toDateTime64({begin_s}, 9)"
+            " FROM (SELECT * FROM gaps FINAL"
+            f" WHERE feed = 'ticks' AND updated_at >= toDateTime64({begin_s}, 9))"
         )
         return table.to_pylist()
 
