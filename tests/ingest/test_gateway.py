@@ -196,18 +196,18 @@ async def test_ticks_that_the_last_thousand_do_not_reach_are_said_to_be_lost() -
     async def breaks(peer: Peer) -> None:
         await peer.serve(1 + 1 + 1)
         await until(lambda: len(journal.sequences()) == 10)
-        exchange.trade(HK, range(10, 1500))
+        exchange.trade(HK, range(10, 2510))
 
     async with (
         ScriptedOpenD(breaks, sound, exchange=exchange) as opend,
         running(opend.port, HK, journal=journal) as run,
     ):
         [row] = await run.settled(1)
-    assert (row["state"], row["filled"], row["missing"], row["certainty"]) == ("lost", 1000, 490, "certain")
-    assert (row["from_sequence"], row["to_sequence"]) == (wire.sequence_of(9), wire.sequence_of(500))
+    assert (row["state"], row["filled"], row["missing"], row["certainty"]) == ("lost", 1000, 1500, "certain")
+    assert (row["from_sequence"], row["to_sequence"]) == (wire.sequence_of(9), wire.sequence_of(1510))
     assert row["from_ts"] == wire.START_S * 1_000_000
-    assert row["to_ts"] == (wire.START_S + 50) * 1_000_000
-    assert journal.sequences() == sequences(range(10)) + sequences(range(500, 1500))
+    assert row["to_ts"] == (wire.START_S + 151) * 1_000_000
+    assert journal.sequences() == sequences(range(10)) + sequences(range(1510, 2510))
 
 
 async def test_a_silent_gateway_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
