@@ -64,7 +64,7 @@ class Conditions:
             case Noticed():
                 self._log.warning(change.ailment.sentence, remedy=change.ailment.remedy)
             case QuotaMoved():
-                self._log.info("the login's subscription quota, or its use, changed")
+                pass  # symbols that wait for units are told of as they come in
 
     def refused(self, news: Sequence[tuple[Security, str]]) -> None:
         """Symbols that are not subscribed to: each is said once, those beyond the quota together."""

@@ -173,20 +173,20 @@ class OpenDGateway:
 
     def reconfigure(self, config: GatewayConfig) -> None:
         """Other symbols and polls are wanted; whatever else `config` says takes a new start."""
+        before = {each.security for each in self._wanted}
         self.config, self._wanted = config, _wanted(config)
         self.lane.wanted.update(config.symbols)
         wanted = {each.security for each in self._wanted}
-        self._names.forget([security for security in self._confirmed_before if security not in wanted])
-        self._polls.want(config.polls)
-        if self._connection is None:
-            return
-        now_ns = time.monotonic_ns()
-        removed = self._connection.subscriber.want(self._wanted, now_ns)
+        removed = before - wanted
         self._log.info("other symbols are wanted", symbols=len(wanted), removed=len(removed))
         self._names.forget(removed)
         for security in removed:
             self.pull_given_up(security)
-        self._connection.wanted_changed(self._tick_polls(now_ns))
+        self._polls.want(config.polls)
+        if self._connection is not None:
+            now_ns = time.monotonic_ns()
+            self._connection.subscriber.want(self._wanted, now_ns)
+            self._connection.wanted_changed(self._tick_polls(now_ns))
 
     def quota_used(self) -> dict[str, float]:
         """How much of each polled call's quota the last window used, 1.0 for all of it."""
