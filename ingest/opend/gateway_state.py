@@ -222,7 +222,9 @@ class GatewayState:
     def _judged(self) -> list[StateChange]:
         before, self._trouble = self._trouble, self._diagnosis()
         if self._trouble is not None:
-            return [LoginLost(*self._trouble)] if self._trouble != before else []
+            # On its way back from something worse it has no link yet: that is no news.
+            told = before is not None and self._trouble[1] == _NO_BACKEND
+            return [LoginLost(*self._trouble)] if self._trouble != before and not told else []
         if self._quote_login and (before is not None or not self._was_logged_in):
             first, self._was_logged_in = not self._was_logged_in, True
             return [LoginBack(first and before is None)]

@@ -132,6 +132,15 @@ def test_a_gateway_that_loses_its_backend_comes_back_by_itself() -> None:
     assert state.notified(link(True)) == [LoginBack(first=False)]
 
 
+def test_a_login_that_comes_back_step_by_step_is_told_once() -> None:
+    state = logged_in()
+    assert len(state.notified(program(WANTS_CODE))) == 1
+    assert state.notified(link(False)) == []
+    assert state.notified(program(READY)) == [], "the link follows"
+    assert state.trouble is not None
+    assert state.notified(link(True)) == [LoginBack(first=False)]
+
+
 def test_a_login_that_is_not_there_at_first() -> None:
     state = GatewayState()
     [change] = state.global_state(told(False, WANTS_CODE))
