@@ -23,6 +23,7 @@ SYMBOLS, TICKS, RATE = 20, 2000, 1350
 _EVERYTHING = "mid-frame-close=8,bad-sha1=12,duplicate=0.2,cached-repush=20,split"
 RUNS = {
     "breaks": "mid-frame-close=8,split",
+    "drops": "drop=0.2",
     "corruption": "bad-sha1=12,duplicate=0.2,cached-repush=20",
     "everything": _EVERYTHING,
     "everything, encrypted": _EVERYTHING,
@@ -79,5 +80,8 @@ async def test_what_is_journaled_is_what_was_traded(name: str, simulators: Mappi
     assert (letters.total() > 0) == ("bad-sha1" in RUNS[name])
     assert ("decode_error" in {row["cause"] for row in gaps}) == ("bad-sha1" in RUNS[name])
     assert ({row["cause"] for row in gaps} >= OUTAGES) == (name == "outages")
+    if "drop" in RUNS[name]:
+        assert {row["cause"] for row in gaps} == {"sequence_step"}
+        assert {row["certainty"] for row in gaps} == {"certain"}
     if "duplicate" in RUNS[name]:
         assert stats.repeat_rows["ticks"] > truth["repeats"] > 100

@@ -40,7 +40,7 @@ def opend(
         str,
         typer.Option(
             metavar="A,B",
-            help="duplicate, split, mid-frame-close, bad-sha1, cached-repush, uncounted, logout, kicked-out, "
+            help="duplicate, drop, split, mid-frame-close, bad-sha1, cached-repush, uncounted, logout, kicked-out, "
             "right-lost, backend-lost, restart; each may have =STRENGTH. The last five may come once, "
             "@AT+FOR seconds after the first subscription.",
         ),

@@ -20,8 +20,9 @@ from codec.opend.protocol import BODY_BYTES_AT, HEADER_BYTES, SHA1_AT
 from ticktape.simulate.opend_frames import Frames
 from ticktape.simulate.tick_store import Spans
 
-DUPLICATE, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH, UNCOUNTED = (
+DUPLICATE, DROP, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH, UNCOUNTED = (
     "duplicate",
+    "drop",
     "split",
     "mid-frame-close",
     "bad-sha1",
@@ -38,6 +39,7 @@ LOGOUT, KICKED_OUT, RIGHT_LOST, BACKEND_LOST, RESTART = (
 FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
     {
         DUPLICATE: (0.05, "share of pushed ticks that are pushed again a little later"),
+        DROP: (0.02, "share of Hong Kong's ticks that are not pushed: only the counter shows it, pulls have them"),
         SPLIT: (0.05, "share of writes followed by a pause; all are cut at odd places"),
         MID_FRAME_CLOSE: (0.2, "connections closed in the middle of a frame, a second"),
         BAD_SHA1: (1.0, "push frames with a wrong SHA-1, a second"),
@@ -54,7 +56,7 @@ FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
 OUTAGES = (LOGOUT, KICKED_OUT, RIGHT_LOST, BACKEND_LOST, RESTART)
 """These last some seconds, and may come once: `logout@5+2` is 5 s after the first subscription, for 2 s."""
 
-_SHARES = frozenset({DUPLICATE, SPLIT, UNCOUNTED})
+_SHARES = frozenset({DUPLICATE, DROP, SPLIT, UNCOUNTED})
 PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES)
 """What strikes at an instant, and so can be planned by `--faults-at`; of outages the beginning."""
 
@@ -204,6 +206,19 @@ class Repeats:
         keep = ~ready
         self._symbol, self._number, self._due_step = self._symbol[keep], self._number[keep], self._due_step[keep]
         return Spans(symbol[order], number[order], np.ones(len(order), np.int64))
+
+
+def leave_out(spans: Spans, share: float, rng: np.random.Generator, droppable: NDArray[np.bool_]) -> Spans:
+    """What is pushed of `spans` when a share of the ticks of `droppable` symbols, (n_symbols,), is dropped.
+
+    The last of each span always comes, so that a counter shows what did not.
+    """
+    symbol = np.repeat(spans.symbol, spans.count)
+    ends = np.cumsum(spans.count)
+    number = np.arange(len(symbol)) - np.repeat(ends - spans.count - spans.first, spans.count)
+    keep = (rng.random(len(symbol)) >= share) | ~droppable[symbol]
+    keep[ends - 1] = True
+    return spans if keep.all() else Spans(symbol[keep], number[keep], np.ones(np.count_nonzero(keep), np.int64))
 
 
 def spoil_sha1(frames: Frames, rng: random.Random) -> None:

@@ -30,12 +30,14 @@ from ticktape.simulate.faults import (
     BACKEND_LOST,
     BAD_SHA1,
     CACHED_REPUSH,
+    DROP,
     DUPLICATE,
     RESTART,
     RIGHT_LOST,
     UNCOUNTED,
     Faults,
     Repeats,
+    leave_out,
     spoil_sha1,
 )
 from ticktape.simulate.market import Market
@@ -131,6 +133,8 @@ class OpenDServer:
         self.calls = Calls(self.market, self._encoder, options.seed, options.quota, options.key)
         self._faults = options.faults
         self._repeats = self._make_repeats()
+        self._drops = np.random.default_rng(self._faults.random(DROP).getrandbits(64))
+        self._counted = np.array([listing.market == HK for listing in self.market.listings])
         self._repeated = 0
         self._connections: set[Connection] = set()
         self._outages = Outages(options.faults)
@@ -262,6 +266,8 @@ class OpenDServer:
         wanted = book.pushed if self._options.rate == 0 else book.held
         spans = self.market.step(elapsed_s, behind_s, wanted)
         pushed = spans.only(((book.pushed & sessions) != 0) & self._sees())
+        if len(pushed) and DROP in self._faults:
+            pushed = leave_out(pushed, self._faults.strength[DROP], self._drops, self._counted)
         if len(pushed):
             if self._repeats is not None:
                 self._repeats.offer(pushed)
