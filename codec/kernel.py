@@ -69,6 +69,6 @@ else:
     except OSError as error:
         warnings.warn(f"old compiled kernels beside {_FOLDER} stay: {error}", stacklevel=2)
     numba.config.CACHE_DIR = str(_FOLDER)
-    _switches = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
-    kernel = numba.njit(**_switches)
-    inlined = numba.njit(inline="always", **_switches)
+    _switches = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+    kernel = numba.njit(forceinline=False, **_switches)
+    inlined = numba.njit(forceinline=True, **_switches)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from codec.bits import JIT_DISABLED, load_u32, stack_array
+from codec.bits import compiles_for, load_u32, stack_array
 from codec.kernel import inlined, kernel
 
 DIGEST_BYTES = 20
@@ -27,16 +26,7 @@ _INITIAL = (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0)
 _ROUND_CONSTANTS = (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6)
 
 
-def _has_sha_instructions() -> bool:
-    """Whether numba compiles for a processor with the SHA extensions."""
-    if JIT_DISABLED:
-        return False
-    if numba.config.CPU_NAME is not None or numba.config.CPU_FEATURES is not None:
-        return "+sha" in (numba.config.CPU_FEATURES or "").split(",")
-    return bool(binding.get_host_cpu_features().get("sha", False))
-
-
-HAS_SHA_INSTRUCTIONS = _has_sha_instructions()
+HAS_SHA_INSTRUCTIONS = compiles_for("sha")
 
 # The heap would cost as much as a block.
 _tail = stack_array(2 * _BLOCK_BYTES, np.uint8)

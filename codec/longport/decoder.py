@@ -134,7 +134,7 @@ class LongportDecoder:
         self._gateway_id = gateway_id
         self._notes = new_notes()
         self._table_arrays: tuple[Any, ...] = (
-            *(symbols.slots, symbols.entries, symbols.arena, symbols.used),
+            *symbols.arrays,
             *(clock.markets, clock.changes, clock.cached, clock.us_days, new_day_cache()),
             *(conditions.words, conditions.used),
         )

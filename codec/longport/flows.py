@@ -101,8 +101,8 @@ def _note_line(notes, note, reason, index):
 
 @inlined
 def _decode_usual(
-    source, at, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, slots, entries, arena, used, markets,
-    changes, cached_changes, us_days, days,
+    source, at, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, short, slots, entries, arena, used,
+    markets, changes, cached_changes, us_days, days,
 ):  # fmt: skip
     """The body source[at:stop] as real senders write it: (outcome, next row, notes, symbol).
 
@@ -114,7 +114,7 @@ def _decode_usual(
     at = symbol_at + size
     if byte_at(source, symbol_at - 2) != 0x0A or size >= 0x80 or at > stop:
         return _NOT_AS_USUAL, row, note, -1
-    market, symbol = intern_symbol(source, symbol_at, at, slots, entries, arena, used)
+    market, symbol = intern_symbol(source, symbol_at, at, short, slots, entries, arena, used)
     if symbol < 0:
         return _NOT_AS_USUAL, row, note, -1
     index = np.int64(0)
@@ -156,8 +156,8 @@ def _decode_usual(
 
 @kernel
 def _decode_general(
-    source, at, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, slots, entries, arena, used, markets,
-    changes, cached_changes, us_days, days,
+    source, at, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, short, slots, entries, arena, used,
+    markets, changes, cached_changes, us_days, days,
 ):  # fmt: skip
     """The body source[at:stop] as any legal protobuf: (outcome, next row, notes, symbol)."""
     note = np.int64(0)
@@ -168,19 +168,21 @@ def _decode_general(
         return TOO_MANY_LINES, row, note, -1
     if row + lines > wide.shape[1]:
         return NO_ROOM, row, note, -1
-    market, symbol = intern_symbol(source, symbol_at, symbol_stop, slots, entries, arena, used)
+    market, symbol = intern_symbol(source, symbol_at, symbol_stop, short, slots, entries, arena, used)
     if symbol < 0:
         return (BAD_SYMBOL if symbol == BAD_CODE else TOO_MANY_SYMBOLS), row, note, -1
     index = np.int64(0)
     while at < stop:
-        field, wire_type, at = read_tag(source, at, stop)
+        tag, at = read_tag(source, at, stop)
+        field, wire_type = tag >> 3, tag & 7
         if field != _LINES_FIELD or wire_type != LENGTH_DELIMITED:
-            at = skip_value(source, at, stop, field, wire_type)
+            at = skip_value(source, at, stop, tag)
             continue
         at, end = read_length(source, at, stop)
         text_at, text_stop, stamp = np.int64(0), np.int64(0), np.int64(0)
         while at < end:
-            field, wire_type, at = read_tag(source, at, end)
+            tag, at = read_tag(source, at, end)
+            field, wire_type = tag >> 3, tag & 7
             if at == MALFORMED:
                 return TRUNCATED_MESSAGE, row, note, -1
             if field == 1 and wire_type == LENGTH_DELIMITED:
@@ -190,7 +192,7 @@ def _decode_general(
                 value, at = call_read_varint(source, at)
                 stamp = np.int64(value)
             else:
-                at = skip_value(source, at, end, field, wire_type)
+                at = skip_value(source, at, end, tag)
             if at == MALFORMED or at > end:
                 return TRUNCATED_MESSAGE, row, note, -1
         reason = _put_line_called(
@@ -221,6 +223,7 @@ def decode_flow_reply(
     narrow: NDArray[np.int32],
     small: NDArray[np.uint8],
     notes: NDArray[np.int64],
+    short: NDArray[np.uint8],
     slots: NDArray[np.int32],
     entries: NDArray[np.int32],
     arena: NDArray[np.uint8],
@@ -240,7 +243,7 @@ def decode_flow_reply(
     row : first free row of the blocks
     wide, real, narrow, small : the blocks of a FlowBuffer, written from `row` on
     notes : (n, 2) int64, LINE_REASON and LINE_INDEX of each refused line
-    slots, entries, arena, used : the arrays of a SymbolTable
+    short, slots, entries, arena, used : the arrays of a SymbolTable
     markets, changes, cached_changes, us_days : the arrays of a MarketClock
     days : the day cache of this decoder
 
@@ -252,13 +255,13 @@ def decode_flow_reply(
     symbol : id of the reply's symbol; -1 unless DECODED
     """
     outcome, next_row, note, symbol = _decode_usual(
-        source, start, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, slots, entries, arena, used,
-        markets, changes, cached_changes, us_days, days,
+        source, start, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, short, slots, entries, arena,
+        used, markets, changes, cached_changes, us_days, days,
     )  # fmt: skip
     if outcome == _NOT_AS_USUAL:
         outcome, next_row, note, symbol = _decode_general(
-            source, start, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, slots, entries, arena, used,
-            markets, changes, cached_changes, us_days, days,
+            source, start, stop, recv_ns, gateway, row, wide, real, narrow, small, notes, short, slots, entries, arena,
+            used, markets, changes, cached_changes, us_days, days,
         )  # fmt: skip
     if outcome != DECODED:
         return outcome, row, 0, -1

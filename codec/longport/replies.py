@@ -73,7 +73,7 @@ class ReplyDecoder:
         self._symbols = symbols
         self._source, self._gateway, self._gateway_id = source, gateway, gateway_id
         self._notes = new_line_notes()
-        self._symbol_arrays: tuple[Any, ...] = (symbols.slots, symbols.entries, symbols.arena, symbols.used)
+        self._symbol_arrays = symbols.arrays
         self._time_arrays: tuple[Any, ...] = (
             *(clock.markets, clock.changes, clock.cached, clock.us_days, new_day_cache()),
         )

@@ -80,7 +80,7 @@ from codec.longport.packets import body_bytes, header_bytes, request_id, trailer
 from codec.longport.protocol import COMPRESSED_BIT, TYPE_BITS, Command, PacketType
 from codec.longport.wire import SECOND_US, survey, trade_day_at
 from codec.longport.wire_symbols import SUFFIX_BYTES, intern_symbol, market_of
-from codec.symbols import BAD_CODE, intern
+from codec.symbols import BAD_CODE, look_up
 from codec.tables import DELIVERY, SESSION
 from codec.tables import DIRECTION as DIRECTIONS
 from codec.wire import (
@@ -166,8 +166,8 @@ def _note_trade(notes, note, symbol, reason, index):
 
 @inlined
 def _decode_usual(
-    source, at, stop, pulled, recv_ns, gateway, row, note, wide, real, narrow, small, notes, counters, slots, entries,
-    arena, used, markets, changes, cached_changes, us_days, days,
+    source, at, stop, pulled, recv_ns, gateway, row, note, wide, real, narrow, small, notes, counters, short, slots,
+    entries, arena, used, markets, changes, cached_changes, us_days, days,
 ):  # fmt: skip
     """The body source[at:stop] as real senders write it: (outcome, next row, next note, symbol).
 
@@ -181,7 +181,7 @@ def _decode_usual(
     market = market_of(source, symbol_at, at)
     if market < 0:
         return _NOT_AS_USUAL, row, note, -1
-    symbol = intern(source, symbol_at, size - SUFFIX_BYTES, market, slots, entries, arena, used)
+    symbol = look_up(source, symbol_at, size - SUFFIX_BYTES, market, short, slots, entries, arena)
     if symbol < 0:
         return _NOT_AS_USUAL, row, note, -1
     trade_tag, sequence = 0x12, np.int64(0)
@@ -264,8 +264,8 @@ def _decode_usual(
 
 @kernel
 def _decode_general(
-    source, at, stop, pulled, recv_ns, gateway, row, note, wide, real, narrow, small, notes, counters, slots, entries,
-    arena, used, markets, changes, cached_changes, us_days, days, words, words_used,
+    source, at, stop, pulled, recv_ns, gateway, row, note, wide, real, narrow, small, notes, counters, short, slots,
+    entries, arena, used, markets, changes, cached_changes, us_days, days, words, words_used,
 ):  # fmt: skip
     """The body source[at:stop] as any legal protobuf: (outcome, next row, next note, symbol)."""
     trade_field = _PULLED_FIELD if pulled else _PUSHED_FIELD
@@ -278,21 +278,23 @@ def _decode_general(
         return TOO_MANY_TRADES, row, note, -1
     if row + trades > wide.shape[1]:
         return _NO_ROOM, row, note, -1
-    market, symbol = intern_symbol(source, symbol_at, symbol_stop, slots, entries, arena, used)
+    market, symbol = intern_symbol(source, symbol_at, symbol_stop, short, slots, entries, arena, used)
     if symbol < 0:
         return (BAD_SYMBOL if symbol == BAD_CODE else TOO_MANY_SYMBOLS), row, note, -1
     ordinal = np.int64(0)
     while at < stop:
-        field, wire_type, at = read_tag(source, at, stop)
+        tag, at = read_tag(source, at, stop)
+        field, wire_type = tag >> 3, tag & 7
         if field != trade_field or wire_type != LENGTH_DELIMITED:
-            at = skip_value(source, at, stop, field, wire_type)
+            at = skip_value(source, at, stop, tag)
             continue
         at, end = read_length(source, at, stop)
         price_at, price_stop = np.int64(0), np.int64(0)
         word_at, word_stop = np.int64(0), np.int64(0)
         volume, stamp, direction, session = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         while at < end:
-            field, wire_type, at = read_tag(source, at, end)
+            tag, at = read_tag(source, at, end)
+            field, wire_type = tag >> 3, tag & 7
             if at == MALFORMED:
                 return TRUNCATED_MESSAGE, row, note, -1
             if field == 1 and wire_type == LENGTH_DELIMITED:
@@ -312,7 +314,7 @@ def _decode_general(
                 elif field == 6:
                     session = int32_of(value)
             else:
-                at = skip_value(source, at, end, field, wire_type)
+                at = skip_value(source, at, end, tag)
             if at == MALFORMED or at > end:
                 return TRUNCATED_MESSAGE, row, note, -1
         condition = condition_id(source, word_at, word_stop - word_at, words, words_used)
@@ -348,6 +350,7 @@ def decode_packets(
     small: NDArray[np.uint8],
     notes: NDArray[np.int64],
     counters: NDArray[np.int64],
+    short: NDArray[np.uint8],
     slots: NDArray[np.int32],
     entries: NDArray[np.int32],
     arena: NDArray[np.uint8],
@@ -376,7 +379,7 @@ def decode_packets(
         sequence of their own get 0
     notes : (n, NOTE_WIDTH) int64, written from 0 on; see codec/longport/notes.py
     counters : (COUNTERS,) int64, added to
-    slots, entries, arena, used : the arrays of a SymbolTable
+    short, slots, entries, arena, used : the arrays of a SymbolTable
     markets, changes, cached_changes, us_days : the arrays of a MarketClock
     days : the day cache of this decoder
     words, words_used : the arrays of a ConditionTable
@@ -426,14 +429,14 @@ def decode_packets(
             if body_stop > body_at:
                 outcome, next_row, next_note, symbol = _decode_usual(
                     source, body_at, body_stop, pulled, recv_ns, gateway, row, note, wide, real, narrow, small, notes,
-                    counters, slots, entries, arena, used, markets, changes, cached_changes, us_days, days,
+                    counters, short, slots, entries, arena, used, markets, changes, cached_changes, us_days, days,
                 )  # fmt: skip
             if outcome == _NOT_AS_USUAL:
                 counters[UNLISTED_NUMBERS] = unlisted
                 outcome, next_row, next_note, symbol = _decode_general(
                     source, body_at, body_stop, pulled, recv_ns, gateway, row, note, wide, real, narrow, small, notes,
-                    counters, slots, entries, arena, used, markets, changes, cached_changes, us_days, days, words,
-                    words_used,
+                    counters, short, slots, entries, arena, used, markets, changes, cached_changes, us_days, days,
+                    words, words_used,
                 )  # fmt: skip
             if outcome != _DECODED:
                 counters[UNLISTED_NUMBERS] = unlisted

@@ -63,7 +63,8 @@ def survey(source: NDArray[np.uint8], at: int, stop: int, part_field: int) -> tu
     symbol_at, symbol_stop = np.int64(0), np.int64(0)
     sequence, parts = np.int64(0), np.int64(0)
     while at < stop:
-        field, wire_type, at = read_tag(source, at, stop)
+        tag, at = read_tag(source, at, stop)
+        field, wire_type = tag >> 3, tag & 7
         if at == MALFORMED:
             return MALFORMED, symbol_stop, sequence, parts
         if field == 1 and wire_type == LENGTH_DELIMITED:
@@ -74,7 +75,7 @@ def survey(source: NDArray[np.uint8], at: int, stop: int, part_field: int) -> tu
             sequence = np.int64(value)
         else:
             parts += field == part_field and wire_type == LENGTH_DELIMITED
-            at = skip_value(source, at, stop, field, wire_type)
+            at = skip_value(source, at, stop, tag)
         if at == MALFORMED or at > stop:
             return MALFORMED, symbol_stop, sequence, parts
     return symbol_at, symbol_stop, sequence, parts

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from codec.bits import byte_at
 from codec.kernel import inlined, kernel
 from codec.markets import MARKET_PREFIXES
-from codec.symbols import BAD_CODE, call_intern
+from codec.symbols import BAD_CODE, intern
 
 SUFFIX_BYTES = 3
 """A point and the market's two letters."""
@@ -49,6 +49,7 @@ def intern_symbol(
     source: NDArray[np.uint8],
     at: int,
     stop: int,
+    short: NDArray[np.uint8],
     slots: NDArray[np.int32],
     entries: NDArray[np.int32],
     arena: NDArray[np.uint8],
@@ -58,4 +59,4 @@ def intern_symbol(
     market = market_of(source, at, stop)
     if market < 0:
         return market, np.int64(BAD_CODE)
-    return market, call_intern(source, at, stop - at - SUFFIX_BYTES, market, slots, entries, arena, used)
+    return market, intern(source, at, stop - at - SUFFIX_BYTES, market, short, slots, entries, arena, used)

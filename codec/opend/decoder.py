@@ -118,7 +118,7 @@ class OpenDDecoder:
         self._gateway_id = gateway_id
         self._notes = new_notes()
         self._table_arrays: tuple[Any, ...] = (
-            *(symbols.slots, symbols.entries, symbols.arena, symbols.used),
+            *symbols.arrays,
             *(clock.markets, clock.changes, clock.cached, clock.us_days, new_minute_cache(clock)),
         )
 

@@ -105,11 +105,12 @@ def _find_lines(source, at, stop, spans):
     """
     returned, has_returned, lines = np.uint64(0), False, 0
     while at < stop:
-        field, wire_type, at = read_tag(source, at, stop)
+        tag, at = read_tag(source, at, stop)
+        field, wire_type = tag >> 3, tag & 7
         if at == MALFORMED:
             return TRUNCATED_MESSAGE, lines
         begin = at
-        at = skip_value(source, at, stop, field, wire_type)
+        at = skip_value(source, at, stop, tag)
         if at == MALFORMED:
             return TRUNCATED_MESSAGE, lines
         if field == 1 and wire_type == VARINT:
@@ -118,11 +119,12 @@ def _find_lines(source, at, stop, spans):
         elif field == 4 and wire_type == LENGTH_DELIMITED:
             at, s2c_stop = read_length(source, begin, stop)
             while at < s2c_stop:
-                field, wire_type, at = read_tag(source, at, s2c_stop)
+                tag, at = read_tag(source, at, s2c_stop)
+                field, wire_type = tag >> 3, tag & 7
                 if at == MALFORMED:
                     return TRUNCATED_MESSAGE, lines
                 begin = at
-                at = skip_value(source, at, s2c_stop, field, wire_type)
+                at = skip_value(source, at, s2c_stop, tag)
                 if at == MALFORMED:
                     return TRUNCATED_MESSAGE, lines
                 if field == 1 and wire_type == LENGTH_DELIMITED:
@@ -183,12 +185,13 @@ def _read_line(source, at, end):
     sent, time_at, time_end = 0, np.int64(0), np.int64(0)
     net, stamp, main, super_, large, medium, small_orders = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     while at < end:
-        field, wire_type, at = read_tag(source, at, end)
+        tag, at = read_tag(source, at, end)
+        field, wire_type = tag >> 3, tag & 7
         if at == MALFORMED:
             sent = MALFORMED
             break
         begin = at
-        at = skip_value(source, at, end, field, wire_type)
+        at = skip_value(source, at, end, tag)
         if at == MALFORMED:
             sent = MALFORMED
             break

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import load_u64
+from codec.bits import load_u64, nearest, stay_apart
 from codec.clock import (
     DAY_S,
     MARKET_NUMBERS_MAX,
@@ -34,22 +34,19 @@ MINUTE_LOW, MINUTE_HIGH, MINUTE_UTC_US, MINUTE_TRADE_DAY, MINUTE_SESSION, MINUTE
 
 UNREADABLE = -1
 
-_SECONDS_DIGITS = np.uint64(0x0000_0000_00FF_FF00)
-_FRACTION_DIGITS = np.uint64(0x00FF_FFFF_0000_0000)
-_THREES = np.uint64(0x3333_3333_3333_3333)
-_SIXES = np.uint64(0x0606_0606_0606_0606)
-_HIGH = np.uint64(0xF0F0_F0F0_F0F0_F0F0)
-
 DATE_BYTES, MINUTE_BYTES, SECOND_BYTES, MILLISECOND_BYTES = 10, 16, 19, 23
 
 SECOND_US = 1_000_000
 
-
-@inlined
-def _all_digits(word: np.uint64, where: np.uint64) -> bool:
-    """Whether each byte of `word` that `where` covers is an ASCII digit."""
-    # A digit has 3 in its high half, and still has when 6 is added.
-    return (((word & _HIGH) | (((word + _SIXES) & _HIGH) >> np.uint64(4))) ^ _THREES) & where == np.uint64(0)
+# ":ss.fff" as a word; see within_minute_us.
+_BYTE = np.uint64(0xFF)
+_SECOND_TEXT, _MILLISECOND_TEXT = np.uint64(0x00FF_FFFF), np.uint64(0x00FF_FFFF_FFFF_FFFF)
+_NO_FRACTION = np.uint64(int.from_bytes(b"\0\0\0.000", "little"))
+_ZEROS = np.uint64(int.from_bytes(b":00.000", "little"))
+_FIXED_TEXT = np.uint64(int.from_bytes(b"\xff\0\0\xeb", "little"))
+_ABOVE_DIGITS = np.uint64(int.from_bytes(b"\0\x7a\x76\0\x76\x76\x76", "little"))
+"""Makes the sign bit of each byte that is more than its place allows: 5 for tens of seconds, 9 elsewhere."""
+_DIGIT_SIGNS = np.uint64(int.from_bytes(b"\0\x80\x80\0\x80\x80\x80", "little"))
 
 
 @inlined
@@ -83,6 +80,7 @@ def read_minute(
     minutes: NDArray[np.int64],
 ) -> bool:
     """Read `yyyy-MM-dd HH:mm` at `at` into the market's row of `minutes`; False when it is no time."""
+    stay_apart()
     day = read_date(source, at)
     if day == UNREADABLE or source[at + 10] != 32 or source[at + 13] != 58:
         return False
@@ -117,29 +115,29 @@ def new_minute_cache(clock: MarketClock) -> NDArray[np.int64]:
 
 @inlined
 def within_minute_us(source: NDArray[np.uint8], at: int, size: int) -> int:
-    """Microseconds past the minute of the text at `at`, `size` bytes long, or UNREADABLE."""
+    """Microseconds past the minute of the text at `at`, SECOND_BYTES or MILLISECOND_BYTES long, or UNREADABLE.
+
+    Without a branch: markets write times of either length, and which comes next cannot be foreseen.
+    """
     word = load_u64(source, at + MINUTE_BYTES)  # ":ss.fff" and a byte more
-    if word & np.uint64(0xFF) != np.uint64(58) or not _all_digits(word, _SECONDS_DIGITS):
-        return np.int64(UNREADABLE)
-    digits = word & np.uint64(0x000F_0F0F_000F_0F00)
-    seconds = np.int64((digits >> np.uint64(8)) & np.uint64(0xFF)) * 10 + np.int64(
-        (digits >> np.uint64(16)) & np.uint64(0xFF)
+    word = word & _MILLISECOND_TEXT if size == MILLISECOND_BYTES else (word & _SECOND_TEXT) | _NO_FRACTION
+    digits = word ^ _ZEROS  # each byte the digit's value; 0 where a colon must be; 0 or 0x14 for the separator
+    bad = (digits & _FIXED_TEXT) | (((digits + _ABOVE_DIGITS) | digits) & _DIGIT_SIGNS)
+    pairs = digits * np.uint64(10) + (digits >> np.uint64(8))  # each byte's digit and the one behind it
+    past_us = (
+        np.int64((pairs >> np.uint64(8)) & _BYTE) * SECOND_US
+        + np.int64((pairs >> np.uint64(32)) & _BYTE) * 10_000
+        + np.int64((digits >> np.uint64(48)) & _BYTE) * 1000
     )
-    if seconds > 59:
-        return np.int64(UNREADABLE)
-    if size == SECOND_BYTES:
-        return seconds * 1_000_000
-    separator = (word >> np.uint64(24)) & np.uint64(0xFF)
-    if size != MILLISECOND_BYTES or (separator != np.uint64(46) and separator != np.uint64(58)):
-        return np.int64(UNREADABLE)
-    if not _all_digits(word, _FRACTION_DIGITS):
-        return np.int64(UNREADABLE)
-    thousandths = (
-        np.int64((digits >> np.uint64(32)) & np.uint64(0xFF)) * 100
-        + np.int64((digits >> np.uint64(40)) & np.uint64(0xFF)) * 10
-        + np.int64((digits >> np.uint64(48)) & np.uint64(0xFF))
-    )
-    return seconds * 1_000_000 + thousandths * 1000
+    return past_us if bad == np.uint64(0) else np.int64(UNREADABLE)
+
+
+@inlined
+def nearest_second(seconds: float) -> tuple[int, int]:
+    """A unix time as the nearest second and the µs from there, -500,000 to 500,000; outside 1990–2100 and
+    for NaN any numbers. What is exact in the double is exact here: µs are rounded once, half to even."""
+    second = nearest(seconds)
+    return second, nearest((seconds - np.float64(second)) * 1e6)
 
 
 @inlined
@@ -147,8 +145,8 @@ def unix_us(seconds: float) -> int:
     """Microseconds of a unix time as a double, or UNREADABLE outside 1990–2100 and for NaN."""
     if not (UTC_S_MIN <= seconds < UTC_S_MAX):
         return np.int64(UNREADABLE)
-    whole = np.floor(seconds)
-    return np.int64(whole) * 1_000_000 + np.int64(np.rint((seconds - whole) * 1e6))
+    second, us = nearest_second(seconds)
+    return second * SECOND_US + us
 
 
 @kernel
@@ -161,6 +159,7 @@ def day_and_session_at(
     us_days: NDArray[np.int32],
 ) -> tuple[int, int]:
     """Trading day and session of an instant; -1 for `market` is one that we don't know: UTC days."""
+    stay_apart()
     if market < 0:
         return utc_us // (DAY_S * 1_000_000), 0
     local_s = to_local_s(utc_us // 1_000_000, np.int64(markets[market, ZONE]), changes, cached_changes)
@@ -226,7 +225,7 @@ def place_in_time(
         if abs(event_us - stamp_us) > SECOND_US:
             counters[TIME_DISAGREEMENTS] += 1
             event_us = stamp_us
-        elif stamp != np.floor(stamp):
+        elif stamp_us % SECOND_US != 0:
             event_us = stamp_us
         if event_us < minute_us or event_us >= minute_us + 60 * SECOND_US:
             trade_day, session = day_and_session_at(event_us, market, markets, changes, cached_changes, us_days)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from codec import symbols
 from codec.bits import JIT_DISABLED, PAD_BYTES
 from codec.markets import (
     CODE_BYTES_MAX,
@@ -22,7 +23,7 @@ from codec.markets import (
     symbol_name,
 )
 from codec.partition import partition_of
-from codec.symbols import BAD_CODE, SYMBOLS_MAX, TABLE_FULL, SymbolTable, call_intern
+from codec.symbols import BAD_CODE, SYMBOLS_MAX, TABLE_FULL, SymbolTable
 from tests.codec import strategies as drawn
 from tests.codec.examples import examples
 from tests.codec.oracle import FrameRefused, symbol_of
@@ -78,7 +79,7 @@ def test_each_market_has_its_own_prefix() -> None:
 def intern(table: SymbolTable, market: int, code: bytes, behind: bytes = b"\xff") -> int:
     """By the kernel, with other bytes behind the code."""
     source = np.frombuffer(bytearray(code + behind * PAD_BYTES), np.uint8)
-    return int(call_intern(source, 0, len(code), market, table.slots, table.entries, table.arena, table.used))
+    return int(symbols.intern(source, 0, len(code), market, *table.arrays))
 
 
 @examples(200)
