@@ -13,9 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codec.arrow import arrow_type, batch_of_rows, ipc_stream
+from codec.arrow_arrays import constant_word, enum_array, enum_positions, nullable_array, plain_array, word_array
 from codec.columns import BLOCK_ROWS, DELIVERY_CODE, NULL_TIME, SYMBOL_ID, TickBuffer
 from codec.conditions import CONDITION_CHARACTERS, ConditionTable
-from codec.grouping import Grouper, constant_word, enum_array, enum_positions, plain_array, word_array
+from codec.grouping import Grouper
 from codec.partition import partition_of
 from codec.records import Record, RecordKind
 from codec.symbols import SymbolTable
@@ -41,12 +42,11 @@ class TickEncoder:
     def __init__(
         self, source: str, symbols: SymbolTable, gateways: Sequence[str], conditions: ConditionTable | None = None
     ) -> None:
-        self._source = source
+        self._source = pa.array([source], pa.utf8())
         self._gateways = gateways
         self._grouper = Grouper(symbols)
         self._conditions = conditions
         self._condition_words = _condition_words(conditions)
-        self._positions = {c.name: enum_positions(c.kind) for c in TICKS if isinstance(c.kind, EnumKind)}
 
     def encode(
         self,
@@ -67,8 +67,8 @@ class TickEncoder:
         if fresh_rows == 0:
             return []
         groups = self._grouper.group(ticks.narrow[SYMBOL_ID], ticks.small[DELIVERY_CODE], _PULL, fresh, fresh_rows)
-        columns: dict[str, NDArray[Any]] = {
-            name: ordinals.take(groups.order) if name == "ordinal" else getattr(ticks, block)[row].take(groups.order)
+        columns = {
+            name: groups.ordered(ordinals if name == "ordinal" else getattr(ticks, block)[row])
             for name, (block, row) in BLOCK_ROWS.items()
             if name != "symbol"
         }
@@ -78,23 +78,37 @@ class TickEncoder:
 
     def _array(self, name: str, values: NDArray[Any]) -> pa.Array[Any]:
         """The Arrow array of one ordered column, without copying where the layouts agree."""
-        kind = TICKS[name].kind
-        if isinstance(kind, EnumKind):
-            return enum_array(kind, self._positions[name], values)
+        if name in _ENUMS:
+            return enum_array(*_ENUMS[name], values)
         if name == "condition":
-            counts = np.bincount(values)
-            present = np.flatnonzero(counts)
-            numbers = np.zeros(len(counts), np.int32)
-            numbers[present] = np.arange(len(present))
-            if len(counts) > len(self._condition_words):
-                self._condition_words = _condition_words(self._conditions)
-            words = self._condition_words.take(present)
-            return pa.DictionaryArray.from_arrays(numbers[values], words)
+            return self._condition_array(values)
         if name == "gateway":
-            return word_array(list(self._gateways), values)
-        if TICKS[name].nullable:
-            return pa.array(values, arrow_type(kind), mask=values == NULL_TIME)
-        return plain_array(kind, values)
+            return word_array(pa.array(self._gateways, pa.utf8()), values.astype(np.int32))
+        if name in _NULLABLE:
+            return nullable_array(_ARROW_TYPES[name], values, values != NULL_TIME)
+        return plain_array(_ARROW_TYPES[name], values)
+
+    def _condition_array(self, values: NDArray[np.int32]) -> pa.Array[Any]:
+        """The words of condition ids, the dictionary no larger than what occurs."""
+        if not values.any():
+            return word_array(_NO_CONDITION, values)
+        counts = np.bincount(values)
+        present = np.flatnonzero(counts)
+        numbers = np.zeros(len(counts), np.int32)
+        numbers[present] = np.arange(len(present))
+        if len(counts) > len(self._condition_words):
+            self._condition_words = _condition_words(self._conditions)
+        return word_array(self._condition_words.take(pa.array(present)), numbers.take(values))
+
+
+_NO_CONDITION = pa.array([""], pa.utf8())
+
+# Looked up once: a column's kind is a value, whose hash costs more than its array.
+_ARROW_TYPES = {column.name: arrow_type(column.kind) for column in TICKS}
+_ENUMS = {
+    column.name: (column.kind, enum_positions(column.kind)) for column in TICKS if isinstance(column.kind, EnumKind)
+}
+_NULLABLE = {column.name for column in TICKS if column.nullable}
 
 
 def encode_rows(

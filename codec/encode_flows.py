@@ -10,8 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codec.arrow import arrow_type
+from codec.arrow_arrays import constant_word, enum_array, enum_positions, nullable_array, plain_array, word_array
 from codec.flow_columns import FLOW_BLOCK_ROWS, FLOW_SYMBOL_ID, PERIOD_CODE, FlowBuffer
-from codec.grouping import Grouper, constant_word, enum_array, enum_positions, plain_array, word_array
+from codec.grouping import Grouper
 from codec.markets import parse_symbol
 from codec.records import Record
 from codec.symbols import SymbolTable
@@ -30,7 +31,7 @@ class FlowEncoder:
     """
 
     def __init__(self, source: str, symbols: SymbolTable, gateways: Sequence[str]) -> None:
-        self._source = source
+        self._source = pa.array([source], pa.utf8())
         self._gateways = gateways
         self._grouper = Grouper(symbols)
 
@@ -47,7 +48,7 @@ class FlowEncoder:
             flows.narrow[FLOW_SYMBOL_ID], flows.small[PERIOD_CODE], _NO_PERIOD, fresh, fresh_rows
         )
         columns = {
-            name: getattr(flows, block)[row].take(groups.order)
+            name: groups.ordered(getattr(flows, block)[row])
             for name, (block, row) in FLOW_BLOCK_ROWS.items()
             if name != "symbol"
         }
@@ -57,11 +58,11 @@ class FlowEncoder:
             if isinstance(column.kind, EnumKind):
                 arrays[name] = enum_array(column.kind, _PERIOD_POSITIONS, values)
             elif name == "gateway":
-                arrays[name] = word_array(list(self._gateways), values)
+                arrays[name] = word_array(pa.array(self._gateways, pa.utf8()), values.astype(np.int32))
             elif column.nullable:
-                arrays[name] = pa.array(values, arrow_type(column.kind), mask=np.isnan(values))
+                arrays[name] = nullable_array(arrow_type(column.kind), values, ~np.isnan(values))
             else:
-                arrays[name] = plain_array(column.kind, values)
+                arrays[name] = plain_array(arrow_type(column.kind), values)
         return self._grouper.records(CAPITAL_FLOW, groups, arrays, columns["ts_event"], columns["ts_recv"])
 
 

@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import google_crc32c
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codec.arrow import arrow_schema, arrow_type, enum_words, ipc_stream
+from codec.arrow import StreamEncoder, arrow_schema
+from codec.arrow_arrays import word_array
 from codec.kernel import kernel
 from codec.records import GAP_IDS_MAX, Record, RecordKind
 from codec.symbols import SYMBOLS_MAX, SymbolTable
-from codec.tables import EnumKind, Kind, Table
+from codec.tables import Table
+
+_T = TypeVar("_T", bound=np.generic)
 
 KINDS = 2
 """Live and backfill rows never share a record."""
@@ -40,8 +43,8 @@ def _order_rows(
     partitions: NDArray[np.int32],
     starts: NDArray[np.int64],
     order: NDArray[np.int64],
-) -> None:
-    """A stable counting sort of the fresh rows by group = partition * 2 + kind.
+) -> int:
+    """A stable counting sort of the fresh rows by group = partition * 2 + kind; returns the groups that have any.
 
     `starts` is (groups + 1,) zeros and becomes the first place of each group in `order`.
     """
@@ -50,7 +53,9 @@ def _order_rows(
         if fresh[i]:
             group = partitions[ids[i]] * KINDS + (codes[i] == backfill_code)
             starts[group + 1] += 1
+    occupied = 0
     for group in range(1, len(starts)):
+        occupied += starts[group] > 0
         starts[group] += starts[group - 1]
     for i in range(rows):
         if fresh[i]:
@@ -60,6 +65,7 @@ def _order_rows(
     for group in range(len(starts) - 1, 0, -1):
         starts[group] = starts[group - 1]
     starts[0] = 0
+    return occupied
 
 
 @kernel
@@ -96,17 +102,21 @@ class RowGroups:
 
     Attributes
     ----------
-    order : (n,) int64, the row of the buffer at each place
+    order : (n,) int64, the row of the buffer at each place; None where every row is at its own already
     starts : (groups + 1,) int64, first place of each group
     symbol_codes : (n,) int32, number of each place's symbol within its group
     used, used_starts : the symbol ids of group g are used[used_starts[g] : used_starts[g + 1]]
     """
 
-    order: NDArray[np.int64]
+    order: NDArray[np.int64] | None
     starts: NDArray[np.int64]
     symbol_codes: NDArray[np.int32]
     used: NDArray[np.int32]
     used_starts: NDArray[np.int64]
+
+    def ordered(self, column: NDArray[_T]) -> NDArray[_T]:
+        """The fresh rows of `column`, (>= rows,), in the order of their records: maybe a view of it."""
+        return column[: len(self.symbol_codes)] if self.order is None else column.take(self.order)
 
 
 class Grouper:
@@ -115,6 +125,7 @@ class Grouper:
     def __init__(self, symbols: SymbolTable) -> None:
         self._symbols = symbols
         self._names = pa.array([], pa.utf8())
+        self._streams = StreamEncoder()
         self._numbers: NDArray[np.int32] = np.full(SYMBOLS_MAX, -1, np.int32)
 
     def group(
@@ -135,11 +146,12 @@ class Grouper:
         """
         groups = self._symbols.partition_count * KINDS
         starts, order = np.zeros(groups + 1, np.int64), np.empty(fresh_rows, np.int64)
-        _order_rows(ids, codes, backfill_code, fresh, self._symbols.partitions, starts, order)
+        occupied = _order_rows(ids, codes, backfill_code, fresh, self._symbols.partitions, starts, order)
         symbol_codes, used = np.empty(fresh_rows, np.int32), np.empty(fresh_rows, np.int32)
         used_starts = np.zeros(groups + 1, np.int64)
         _number_symbols(ids.take(order), starts, self._numbers, symbol_codes, used, used_starts)
-        return RowGroups(order, starts, symbol_codes, used, used_starts)
+        in_place = occupied == 1 and fresh_rows == len(fresh)
+        return RowGroups(None if in_place else order, starts, symbol_codes, used, used_starts)
 
     def records(
         self,
@@ -170,12 +182,12 @@ class Grouper:
         records = []
         for place, group in enumerate(occupied.tolist()):
             begin, end = int(starts[group]), int(starts[group + 1])
-            words = self._names.take(groups.used[groups.used_starts[group] : groups.used_starts[group + 1]])
-            symbol = pa.DictionaryArray.from_arrays(groups.symbol_codes[begin:end], words)
-            columns = [
-                symbol if column.name == "symbol" else arrays[column.name].slice(begin, end - begin) for column in table
-            ]
-            value = ipc_stream(pa.RecordBatch.from_arrays(columns, schema=schema))
+            used = groups.used[groups.used_starts[group] : groups.used_starts[group + 1]]
+            symbol = word_array(self._names.take(pa.array(used)), groups.symbol_codes[begin:end])
+            columns = [symbol if column.name == "symbol" else arrays[column.name] for column in table]
+            if len(occupied) > 1:
+                columns = [each if each is symbol else each.slice(begin, end - begin) for each in columns]
+            value = self._streams.encode(pa.RecordBatch.from_arrays(columns, schema=schema))
             records.append(
                 Record(
                     table=table.name,
@@ -203,32 +215,3 @@ def _take_gaps(unnamed: dict[int, tuple[str, ...]], symbol_ids: NDArray[np.int32
             if gaps[room:]:
                 unnamed[id_] = gaps[room:]
     return tuple(taken)
-
-
-def enum_positions(kind: EnumKind) -> NDArray[np.int8]:
-    """(256,) int8: the place of each code's word in the column's dictionary."""
-    positions = np.zeros(256, np.int8)
-    for place, (_, code) in enumerate(kind.members):
-        positions[code] = place
-    return positions
-
-
-def constant_word(word: str, rows: int) -> pa.Array[Any]:
-    """A column that says `word` in each of `rows` rows."""
-    return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([word], pa.utf8()))
-
-
-def plain_array(kind: Kind, values: NDArray[Any]) -> pa.Array[Any]:
-    """Numbers, dates or times without nulls, not copied."""
-    plain: pa.Array[Any] = pa.array(values)
-    return plain.view(arrow_type(kind)) if kind in (Kind.TIME_US, Kind.TIME_NS, Kind.DATE) else plain
-
-
-def enum_array(kind: EnumKind, positions: NDArray[np.int8], codes: NDArray[np.uint8]) -> pa.Array[Any]:
-    """An enum column from its codes; `positions` as `enum_positions` gives them."""
-    return pa.DictionaryArray.from_arrays(positions[codes], enum_words(kind))
-
-
-def word_array(words: list[str], numbers: NDArray[np.integer]) -> pa.Array[Any]:
-    """A column of words from numbers into `words`."""
-    return pa.DictionaryArray.from_arrays(numbers.astype(np.int32), pa.array(words, pa.utf8()))

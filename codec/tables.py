@@ -41,7 +41,7 @@ class Trend(enum.Enum):
     DRIFTING = "stays near its last value"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EnumKind:
     """A closed set of words, each with the number that stores keep."""
 
@@ -64,7 +64,7 @@ class Column:
     nullable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """One table: also one Kafka topic and one Arrow schema.
 

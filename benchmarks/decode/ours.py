@@ -131,15 +131,14 @@ class Records(FreshTicks):
             at = self._decoder.decode(data, at, stop, RECV_NS, buffer).consumed
             yield buffer
 
-    def records(self) -> list[Record]:
+    def records(self) -> Iterator[Record]:
         """The records of everything that is fresh."""
-        records: list[Record] = []
         for buffer, verdict in self.judged():
-            records += self._encoder.encode(buffer, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
-        return records
+            yield from self._encoder.encode(buffer, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
 
     def read(self) -> None:
-        self.records()
+        for _ in self.records():  # let go of at once, as the journal does
+            pass
 
 
 class Flows(Reader):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import google_crc32c
@@ -156,21 +156,20 @@ class UpbRecords(UpbFresh):
     """Lists to pyarrow: records of 1000 rows, as an engineer without kernels would make them."""
 
     def read(self) -> None:
-        self.records()
+        for _ in self.records():
+            pass
 
-    def records(self) -> list[bytes]:
+    def records(self) -> Iterator[bytes]:
         columns = self.columns()
         schema = arrow_schema(TICKS)
         values = {name: column.tolist() for name, column in columns.items()}
         count = len(values["sequence"])
         values["source"], values["gateway"] = ["futu"] * count, ["opend-1"] * count
-        records = []
         for begin in range(0, count, _RECORD_ROWS):
             arrays = [pa.array(values[field.name][begin : begin + _RECORD_ROWS], field.type) for field in schema]
             record = ipc_stream(pa.RecordBatch.from_arrays(arrays, schema=schema))
             google_crc32c.value(record)
-            records.append(record)
-        return records
+            yield record
 
 
 class UpbLongport(Reader):
