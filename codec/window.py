@@ -35,6 +35,10 @@ _SLOTS = 2 * WINDOW_KEYS
 _EMPTY = -1
 _SYMBOLS_FIRST = 64
 
+# Of one remembered key, side by side: one line of memory is then all that a look at it costs.
+_KEY_SEQUENCE, _KEY_CHECK, _KEY_ORDINAL = range(3)
+_KEY_PARTS = 3
+
 _MIX_A, _MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _SECOND_US = 1_000_000
 
@@ -83,12 +87,10 @@ def _test(
     symbols: NDArray[np.int32],
     sequences: NDArray[np.int64],
     places: NDArray[np.int32],
-    checks: NDArray[np.uint64],
+    checks: NDArray[np.int64],
     rows: int,
     slots: NDArray[np.int16],
-    known_sequences: NDArray[np.int64],
-    known_checks: NDArray[np.uint64],
-    known_ordinals: NDArray[np.uint32],
+    known: NDArray[np.int64],
     newest: NDArray[np.int64],
     batch_slots: NDArray[np.int32],
     fresh: NDArray[np.bool_],
@@ -114,11 +116,11 @@ def _test(
             place = np.int64(_hash(sequence, 0)) & (_SLOTS - 1)
             while slots[symbol, place] != _EMPTY:
                 held = np.int64(slots[symbol, place])
-                if known_sequences[symbol, held] == sequence:
-                    if known_checks[symbol, held] == check:
+                if known[symbol, held, _KEY_SEQUENCE] == sequence:
+                    if known[symbol, held, _KEY_CHECK] == check:
                         repeat = True
                         break
-                    ordinal = max(ordinal, np.int64(known_ordinals[symbol, held]) + 1)
+                    ordinal = max(ordinal, known[symbol, held, _KEY_ORDINAL] + 1)
                 place = (place + 1) & (_SLOTS - 1)
         place = np.int64(_hash(sequence, symbol)) & batch_mask
         while not repeat and batch_slots[place] != _EMPTY:
@@ -141,9 +143,9 @@ def _test(
 
 
 @kernel
-def _forget(symbol: int, ring_at: int, slots: NDArray[np.int16], known_sequences: NDArray[np.int64]) -> None:
+def _forget(symbol: int, ring_at: int, slots: NDArray[np.int16], known: NDArray[np.int64]) -> None:
     """Take the entry at `ring_at` out of the symbol's hash table, closing the gap behind it."""
-    place = np.int64(_hash(known_sequences[symbol, ring_at], 0)) & (_SLOTS - 1)
+    place = np.int64(_hash(known[symbol, ring_at, _KEY_SEQUENCE], 0)) & (_SLOTS - 1)
     while slots[symbol, place] != ring_at:
         place = (place + 1) & (_SLOTS - 1)
     hole = place
@@ -152,7 +154,7 @@ def _forget(symbol: int, ring_at: int, slots: NDArray[np.int16], known_sequences
         held = np.int64(slots[symbol, place])
         if held == _EMPTY:
             break
-        home = np.int64(_hash(known_sequences[symbol, held], 0)) & (_SLOTS - 1)
+        home = np.int64(_hash(known[symbol, held, _KEY_SEQUENCE], 0)) & (_SLOTS - 1)
         # An entry may move back to the hole unless its home lies behind it.
         if ((place - home) & (_SLOTS - 1)) >= ((place - hole) & (_SLOTS - 1)):
             slots[symbol, hole] = held
@@ -165,14 +167,12 @@ def _mark(
     symbols: NDArray[np.int32],
     sequences: NDArray[np.int64],
     places: NDArray[np.int32],
-    checks: NDArray[np.uint64],
+    checks: NDArray[np.int64],
     ordinals: NDArray[np.uint32],
     fresh: NDArray[np.bool_],
     rows: int,
     slots: NDArray[np.int16],
-    known_sequences: NDArray[np.int64],
-    known_checks: NDArray[np.uint64],
-    known_ordinals: NDArray[np.uint32],
+    known: NDArray[np.int64],
     newest: NDArray[np.int64],
     marked: NDArray[np.int64],
 ) -> None:
@@ -184,14 +184,14 @@ def _mark(
             continue
         symbol, sequence = np.int64(symbols[i]), sequences[i]
         if _continues(i, symbols, sequences, places):
-            known_ordinals[symbol, ring_at] = ordinals[i]
+            known[symbol, ring_at, _KEY_ORDINAL] = ordinals[i]
             continue
         ring_at = marked[symbol] % WINDOW_KEYS
         if marked[symbol] >= WINDOW_KEYS:
-            _forget(symbol, ring_at, slots, known_sequences)
-        known_sequences[symbol, ring_at] = sequence
-        known_checks[symbol, ring_at] = checks[i]
-        known_ordinals[symbol, ring_at] = ordinals[i]
+            _forget(symbol, ring_at, slots, known)
+        known[symbol, ring_at, _KEY_SEQUENCE] = sequence
+        known[symbol, ring_at, _KEY_CHECK] = checks[i]
+        known[symbol, ring_at, _KEY_ORDINAL] = ordinals[i]
         place = np.int64(_hash(sequence, 0)) & (_SLOTS - 1)
         while slots[symbol, place] != _EMPTY:
             place = (place + 1) & (_SLOTS - 1)
@@ -230,9 +230,9 @@ class SequenceWindow:
 
     def _grow(self, capacity: int) -> None:
         """Room for `capacity` symbols. All of it is written, so that memory does not grow later."""
-        shapes = ((_SLOTS,), (WINDOW_KEYS,), (WINDOW_KEYS,), (WINDOW_KEYS,), (), ())
-        kinds = (np.int16, np.int64, np.uint64, np.uint32, np.int64, np.int64)
-        fills = (_EMPTY, 0, 0, 0, np.iinfo(np.int64).min, 0)
+        shapes = ((_SLOTS,), (WINDOW_KEYS, _KEY_PARTS), (), ())
+        kinds = (np.int16, np.int64, np.int64, np.int64)
+        fills = (_EMPTY, 0, np.iinfo(np.int64).min, 0)
         grown = [
             np.full((capacity, *shape), fill, kind) for shape, fill, kind in zip(shapes, fills, kinds, strict=True)
         ]
@@ -255,11 +255,10 @@ class SequenceWindow:
         fresh, ordinals = np.empty(rows, np.bool_), np.zeros(rows, np.uint32)
         scratch = np.full(1 << max(4, (2 * rows - 1).bit_length()), _EMPTY, np.int32)
         symbol_ids, sequences, places = _keys(ticks)
-        slots, known_sequences, known_checks, known_ordinals, newest, _ = self._arrays
+        slots, known, newest, _ = self._arrays
         count, conflicts = _test(
-            symbol_ids, sequences, places, checks, rows, slots, known_sequences, known_checks, known_ordinals, newest,
-            scratch, fresh, ordinals,
-        )  # fmt: skip
+            symbol_ids, sequences, places, checks.view(np.int64), rows, slots, known, newest, scratch, fresh, ordinals
+        )
         return Verdict(fresh, ordinals, checks, int(count), int(conflicts))
 
     def mark(self, ticks: TickBuffer, verdict: Verdict) -> None:
@@ -286,11 +285,11 @@ class SequenceWindow:
         fresh: NDArray[np.bool_],
     ) -> None:
         self._make_room()
-        _mark(symbol_ids, sequences, places, checks, ordinals, fresh, len(sequences), *self._arrays)
+        _mark(symbol_ids, sequences, places, checks.view(np.int64), ordinals, fresh, len(sequences), *self._arrays)
 
     def newest_sequence(self, symbol_id: int) -> int | None:
         """The greatest sequence marked for a symbol, or None when there is none yet."""
-        newest, marked = self._arrays[4], self._arrays[5]
+        _, _, newest, marked = self._arrays
         if symbol_id >= self._capacity or marked[symbol_id] == 0:
             return None
         return int(newest[symbol_id])
@@ -307,7 +306,7 @@ class SequenceWindow:
     def export(self) -> bytes:
         """The whole state, for `restore` in another process."""
         self._make_room()
-        _, sequences, checks, ordinals, _, marked = self._arrays
+        _, known, _, marked = self._arrays
         names: list[str] = []
         counts: list[int] = []
         parts: tuple[list[NDArray[Any]], ...] = ([], [], [])
@@ -319,11 +318,13 @@ class SequenceWindow:
             order = np.arange(first, first + held) % WINDOW_KEYS  # oldest first
             names.append(name)
             counts.append(held)
-            for part, array in zip(parts, (sequences, checks, ordinals), strict=True):
-                part.append(array[id_, order])
+            for number, part in enumerate(parts):
+                part.append(known[id_, order, number])
         sink = io.BytesIO()
         kinds = (np.int64, np.uint64, np.uint32)
-        joined = [np.concatenate([np.empty(0, kind), *part]) for part, kind in zip(parts, kinds, strict=True)]
+        joined = [
+            np.concatenate([np.empty(0, np.int64), *part]).astype(kind) for part, kind in zip(parts, kinds, strict=True)
+        ]
         np.savez(
             sink,
             names=np.array(names, np.str_),
