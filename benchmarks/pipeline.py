@@ -52,6 +52,8 @@ from ticktape.simulate.symbols import list_symbols
 from ticktape.window_store import JournalWindowStore
 
 SYMBOLS = 200
+TICKS = 4_000_000
+ROUNDS = 3
 _POLL_S = 0.002
 _WAIT_S_MAX = 120.0
 
@@ -252,8 +254,8 @@ def measure(ticks: int, rounds: int, seed: int) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
-    parser.add_argument("--ticks", type=int, default=4_000_000, help="ticks a round (default 4,000,000)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are compared (default 3)")
+    parser.add_argument("--ticks", type=int, default=TICKS, help=f"ticks a round (default {TICKS:,})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds; medians are compared (default {ROUNDS})")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated market (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args()
@@ -262,7 +264,12 @@ def main() -> None:
         for result in results:
             print(json.dumps(result))
         return
-    table = RichTable("case", "rows/s", "limit, rows/s", "ratio", title=f"{options.ticks:,} ticks, {SYMBOLS} symbols")
+    print_table(results, options.ticks)
+
+
+def print_table(results: list[dict[str, object]], ticks: int) -> None:
+    """What `measure` found, to read."""
+    table = RichTable("case", "rows/s", "limit, rows/s", "ratio", title=f"{ticks:,} ticks, {SYMBOLS} symbols")
     for result in results:
         table.add_row(
             str(result["case"]), f"{result['ours_per_s']:,}", f"{result['peer_per_s']:,}", str(result["ratio"])

@@ -17,9 +17,14 @@ from codec.arrow import ENUM_TYPE, WORD_TYPE, enum_words
 from codec.tables import EnumKind
 
 
+def _buffer(values: Any) -> pa.Buffer:
+    """An array's memory, shared; of any type, as pyarrow's stubs know no arrays here."""
+    return pa.py_buffer(values)
+
+
 def plain_array(kind: pa.DataType, values: NDArray[Any]) -> pa.Array[Any]:
     """Numbers, dates or times of the Arrow type `kind`, stored as (n,) `values` are; no nulls."""
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+    return pa.Array.from_buffers(kind, len(values), [None, _buffer(values)])
 
 
 def nullable_array(kind: pa.DataType, values: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array[Any]:
@@ -27,18 +32,18 @@ def nullable_array(kind: pa.DataType, values: NDArray[Any], known: NDArray[np.bo
     if known.all():
         return plain_array(kind, values)
     valid = np.packbits(known, bitorder="little")
-    return pa.Array.from_buffers(kind, len(values), [pa.py_buffer(valid), pa.py_buffer(values)])
+    return pa.Array.from_buffers(kind, len(values), [_buffer(valid), _buffer(values)])
 
 
 def word_array(words: pa.StringArray, numbers: NDArray[np.int32]) -> pa.Array[Any]:
     """A column of words from (n,) numbers into `words`."""
-    return pa.DictionaryArray.from_buffers(WORD_TYPE, len(numbers), [None, pa.py_buffer(numbers)], words)
+    return pa.DictionaryArray.from_buffers(WORD_TYPE, len(numbers), [None, _buffer(numbers)], words)
 
 
 def enum_array(kind: EnumKind, positions: NDArray[np.int8], codes: NDArray[np.uint8]) -> pa.Array[Any]:
     """An enum column from its codes; `positions` as `enum_positions` gives them."""
     places = positions.take(codes)
-    return pa.DictionaryArray.from_buffers(ENUM_TYPE, len(places), [None, pa.py_buffer(places)], enum_words(kind))
+    return pa.DictionaryArray.from_buffers(ENUM_TYPE, len(places), [None, _buffer(places)], enum_words(kind))
 
 
 @functools.cache

@@ -98,7 +98,7 @@ class TickEncoder:
         numbers[present] = np.arange(len(present))
         if len(counts) > len(self._condition_words):
             self._condition_words = _condition_words(self._conditions)
-        return word_array(self._condition_words.take(pa.array(present)), numbers.take(values))
+        return word_array(self._condition_words.take(pa.array(present, pa.int64())), numbers.take(values))
 
 
 _NO_CONDITION = pa.array([""], pa.utf8())

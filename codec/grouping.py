@@ -183,7 +183,7 @@ class Grouper:
         for place, group in enumerate(occupied.tolist()):
             begin, end = int(starts[group]), int(starts[group + 1])
             used = groups.used[groups.used_starts[group] : groups.used_starts[group + 1]]
-            symbol = word_array(self._names.take(pa.array(used)), groups.symbol_codes[begin:end])
+            symbol = word_array(self._names.take(pa.array(used, pa.int32())), groups.symbol_codes[begin:end])
             columns = [symbol if column.name == "symbol" else arrays[column.name] for column in table]
             if len(occupied) > 1:
                 columns = [each if each is symbol else each.slice(begin, end - begin) for each in columns]

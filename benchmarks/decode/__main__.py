@@ -9,15 +9,9 @@ bytes, and their outputs are compared first. Speeds are of one core, by the proc
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import sys
-from pathlib import Path
 
-import pytest
-
-from benchmarks.decode.cases import Corpora
-from benchmarks.decode.report import Report
+from benchmarks.decode import measure
 
 
 def main() -> int:
@@ -32,29 +26,6 @@ def main() -> int:
     report, failed = measure(options.seed, names, quiet=options.json)
     print(report.json_lines()) if options.json else report.print()
     return failed
-
-
-def measure(seed: int, names: list[str], *, quiet: bool) -> tuple[Report, int]:
-    """Run the cases of these names, or all; with pytest's exit code, 0 when none failed."""
-    corpora = Corpora(seed)
-    cases = [case for case in corpora.cases() if not names or case.name in names]
-    if not cases:
-        raise SystemExit(f"no case has the name {', '.join(names)}")
-    report = Report(cases, corpora.one_frame())
-    arguments = [
-        str(Path(__file__).with_name("bench_decode.py")),
-        *("-q", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "python_files=bench_*.py"),
-        *("--benchmark-only", "--benchmark-timer=time.process_time", "--benchmark-disable-gc"),
-        *("--benchmark-columns=min,median,max,rounds", "--benchmark-group-by=group", "--benchmark-sort=fullname"),
-    ]
-    if names:
-        arguments += ["-k", "not single_call"]
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said) if quiet else contextlib.nullcontext():
-        failed = pytest.main(arguments, plugins=[report])
-    if failed and quiet:
-        print(said.getvalue(), file=sys.stderr)
-    return report, int(failed)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,19 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.decode import ours, peers
 from benchmarks.decode.cases import Case, Peer
+from benchmarks.decode.columns import check_equal
 from benchmarks.decode.report import Measured, Report
 from codec.clock import MarketClock
-from codec.columns import TickBuffer
+from codec.columns import BLOCK_ROWS, TickBuffer
 from codec.opend.decoder import OpenDDecoder
 from codec.symbols import SymbolTable
-
-if TYPE_CHECKING:
-    from pytest_benchmark.fixture import BenchmarkFixture
 
 ROUNDS = 9
 CALLS = 10_000
@@ -36,7 +34,7 @@ def _seconds(read: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
-def test_ours_beside_memcpy(benchmark: BenchmarkFixture, case: Case, report: Report) -> None:
+def test_ours_beside_memcpy(benchmark: Any, case: Case, report: Report) -> None:
     """Ours alone; before each round the same bytes are copied, which is as fast as memory gets."""
     reader = case.ours(case.corpus)
     data = case.corpus.data[: case.corpus.size_bytes]
@@ -52,7 +50,7 @@ def test_ours_beside_memcpy(benchmark: BenchmarkFixture, case: Case, report: Rep
     report.add_memcpy(case, statistics.median(copied_s), _median_s(benchmark))
 
 
-def test_peer(benchmark: BenchmarkFixture, case: Case, peer: Peer, report: Report) -> None:
+def test_peer(benchmark: Any, case: Case, peer: Peer, report: Report) -> None:
     """A peer, with ours before each of its rounds."""
     mine, theirs, their_rows = case.readers(peer)
     ours_s: list[float] = []
@@ -75,12 +73,12 @@ def test_peer(benchmark: BenchmarkFixture, case: Case, peer: Peer, report: Repor
     )
 
 
-def test_single_call(benchmark: BenchmarkFixture, report: Report) -> None:
+def test_single_call(benchmark: Any, report: Report) -> None:
     """One chunk with one frame of one tick: what a call costs, every layer of Python included."""
     corpus = report.one_frame
     symbols, ticks = SymbolTable(ours.PARTITIONS), TickBuffer()
     decoder = OpenDDecoder(symbols, MarketClock(), checks_sha1=False)
-    theirs = peers.one_frame(corpus.bodies(1)[0], {})
+    theirs = peers.OneFrame(corpus.bodies(1)[0])
     ours_s: list[float] = []
 
     def call() -> None:
@@ -93,11 +91,12 @@ def test_single_call(benchmark: BenchmarkFixture, report: Report) -> None:
         ours_s.append(time.perf_counter() - begin)
 
     call()
-    row = {name: ticks.column(name)[0] for name in ("sequence", "ts_event", "price", "volume", "turnover")}
-    assert row == {name: theirs()[name] for name in row}
+    theirs.read()
+    mine = {name: ticks.column(name) for name in BLOCK_ROWS}
+    check_equal("single_call", "upb", mine, {name: theirs.ticks.column(name) for name in BLOCK_ROWS})
     benchmark.group = "single_call"
     benchmark._timer = time.perf_counter  # a call is shorter than the processor's own clock tells
-    benchmark.pedantic(theirs, setup=setup, rounds=CALLS, warmup_rounds=100)
+    benchmark.pedantic(theirs.read, setup=setup, rounds=CALLS, warmup_rounds=100)
     report.add(
         Measured(
             "single_call",
@@ -109,8 +108,8 @@ def test_single_call(benchmark: BenchmarkFixture, report: Report) -> None:
     )
 
 
-def _median_s(benchmark: BenchmarkFixture) -> float:
-    median: float = benchmark.stats.stats.median  # type: ignore[union-attr]
+def _median_s(benchmark: Any) -> float:
+    median: float = benchmark.stats.stats.median
     return median
 
 

@@ -47,5 +47,6 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 def words_of(codes: NDArray[Any], words: Mapping[int, str]) -> NDArray[Any]:
     """The word of each code."""
-    table = np.array([words.get(code, "") for code in range(int(codes.max(initial=0)) + 1)], object)
-    return table[codes]
+    table: NDArray[Any] = np.array([words.get(code, "") for code in range(int(codes.max(initial=0)) + 1)], object)
+    words_in_rows: NDArray[Any] = table[codes]
+    return words_in_rows

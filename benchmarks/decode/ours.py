@@ -152,9 +152,9 @@ class Flows(Reader):
         self._buffer = FlowBuffer()
         self._opend = ReplyDecoder(symbols, _CLOCK, source="futu", gateway="opend-1")
         self._longport_replies = LongportReplyDecoder(symbols, _CLOCK, source="longport", gateway="lp")
-        self._notes: list[ControlFrame] | list[ControlPacket] = self._scanned()
+        self._notes = self._scanned()
 
-    def _scanned(self) -> list[ControlFrame] | list[ControlPacket]:
+    def _scanned(self) -> list[ControlFrame | ControlPacket]:
         """The replies as the session hands them on: their headers have been read with the stream."""
         data, size_bytes, ticks = self._corpus.data, self._corpus.size_bytes, TickBuffer(1)
         if self._longport:

@@ -6,9 +6,12 @@ SDK drops three fields. Where it can be made to hand over the same (upb with num
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import google_crc32c
@@ -18,6 +21,7 @@ import pyarrow as pa
 from benchmarks.decode.columns import Columns, Reader
 from benchmarks.decode.ours import RECV_NS
 from codec.arrow import arrow_schema, ipc_stream
+from codec.columns import BLOCK_ROWS, TickBuffer
 from codec.markets import US, symbol_name
 from codec.tables import TICKS
 from protos.longport.capital_flow_pb2 import CapitalFlowIntradayResponse
@@ -315,39 +319,39 @@ def _scratch_home() -> Any:
 _SCRATCH = tempfile.TemporaryDirectory(prefix="ticktape-bench-home-")
 
 
-def one_frame(body: bytes, seen: dict[Any, Any]) -> Callable[[], dict[str, Any]]:
-    """upb on one frame of one tick, with the outputs of ours, by plain Python: no array pays for one row."""
-    import datetime
+class OneFrame:
+    """upb on one frame of one tick: the same columns of one row as ours, each value stored where ours is."""
 
-    parse = ticker_pb2.UpdateTickerResponse.FromString
-    names: dict[tuple[int, str], str] = {}
-    day_numbers: dict[str, int] = {}
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._parse = ticker_pb2.UpdateTickerResponse.FromString
+        self._days: dict[str, int] = {}
+        self._ids: defaultdict[tuple[int, str], int] = defaultdict(itertools.count().__next__)
+        self.ticks = TickBuffer(1)
+        self.ticks.rows = 1
+        self._columns = {name: self.ticks.column(name) for name in BLOCK_ROWS}
 
-    def read() -> dict[str, Any]:
-        s2c = parse(body).s2c
+    def read(self) -> None:
+        columns = self._columns
+        s2c = self._parse(self._body).s2c
         security, tick = s2c.security, s2c.tickerList[0]
-        key = (security.market, security.code)
-        name = names.get(key) or names.setdefault(key, symbol_name(*key))
-        text, stamp, received = tick.time, tick.timestamp, tick.recvTime
-        day = day_numbers.get(text[:10])
+        text, stamp, received, sign = tick.time, tick.timestamp, tick.recvTime, tick.typeSign
+        day = self._days.get(text[:10])
         if day is None:
-            day = day_numbers[text[:10]] = (datetime.date.fromisoformat(text[:10]) - datetime.date(1970, 1, 1)).days
-        sign = tick.typeSign
-        return {
-            "symbol": name,
-            "trade_date": day,
-            "ts_event": round(stamp * 1e6),
-            "sequence": tick.sequence,
-            "price": tick.price,
-            "volume": float(tick.volume),
-            "turnover": tick.turnover,
-            "direction": _DIRECTIONS[tick.dir],
-            "trade_type": tick.type,
-            "condition": chr(sign) if sign > 32 else "",
-            "session": "regular" if security.market != US or "09:30" <= text[11:16] < "16:00" else "post",
-            "delivery": _DELIVERIES[tick.pushDataType],
-            "ts_gateway": round(received * 1e6),
-            "ts_recv": RECV_NS,
-        }
-
-    return read
+            date = datetime.date.fromisoformat(text[:10])
+            day = self._days[text[:10]] = (date - datetime.date(1970, 1, 1)).days
+        columns["symbol"][0] = self._ids[security.market, security.code]
+        columns["trade_date"][0] = day
+        columns["ts_event"][0] = round(stamp * 1e6)
+        columns["sequence"][0] = tick.sequence
+        columns["price"][0] = tick.price
+        columns["volume"][0] = tick.volume
+        columns["turnover"][0] = tick.turnover
+        columns["direction"][0] = tick.dir
+        columns["trade_type"][0] = tick.type
+        columns["condition"][0] = sign if sign > 32 else 0
+        columns["session"][0] = 1 if security.market != US or "09:30" <= text[11:16] < "16:00" else 3
+        columns["delivery"][0] = tick.pushDataType or 1
+        columns["ts_gateway"][0] = round(received * 1e6)
+        columns["ts_recv"][0] = RECV_NS
+        columns["gateway"][0] = 0
