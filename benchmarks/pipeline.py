@@ -52,7 +52,7 @@ from ticktape.simulate.symbols import list_symbols
 from ticktape.window_store import JournalWindowStore
 
 SYMBOLS = 200
-TICKS = 4_000_000
+TICKS_A_ROUND = 4_000_000
 ROUNDS = 3
 _POLL_S = 0.002
 _WAIT_S_MAX = 120.0
@@ -254,7 +254,7 @@ def measure(ticks: int, rounds: int, seed: int) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
-    parser.add_argument("--ticks", type=int, default=TICKS, help=f"ticks a round (default {TICKS:,})")
+    parser.add_argument("--ticks", type=int, default=TICKS_A_ROUND, help=f"ticks a round (default {TICKS_A_ROUND:,})")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds; medians are compared (default {ROUNDS})")
     parser.add_argument("--seed", type=int, default=1, help="of the simulated market (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")

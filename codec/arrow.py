@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from codec.records import RECORD_BYTES_MAX
@@ -47,10 +48,17 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema([arrow_field(column) for column in table])
 
 
+def text_array(texts: Sequence[str]) -> pa.StringArray:
+    """An array of texts. `pa.array` imports pandas for it: a second and a half at a start that has none else."""
+    encoded = [text.encode() for text in texts]
+    offsets: Any = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+
+
 @functools.cache
 def enum_words(kind: EnumKind) -> pa.StringArray:
     """The dictionary of an enum column: its words in the order of declaration."""
-    return pa.array([word for word, _ in kind.members], pa.utf8())
+    return text_array([word for word, _ in kind.members])
 
 
 _IPC_OPTIONS = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=False)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codec.arrow import arrow_type, batch_of_rows, ipc_stream
+from codec.arrow import arrow_type, batch_of_rows, ipc_stream, text_array
 from codec.arrow_arrays import constant_word, enum_array, enum_positions, nullable_array, plain_array, word_array
 from codec.columns import BLOCK_ROWS, DELIVERY_CODE, NULL_TIME, SYMBOL_ID, TickBuffer
 from codec.conditions import CONDITION_CHARACTERS, ConditionTable
@@ -29,7 +29,7 @@ _NO_GAPS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 def _condition_words(conditions: ConditionTable | None) -> pa.StringArray:
     """The word of each condition id."""
     longer = conditions.names() if conditions is not None else []
-    return pa.array(["", *map(chr, range(1, CONDITION_CHARACTERS)), *longer], pa.utf8())
+    return text_array(["", *map(chr, range(1, CONDITION_CHARACTERS)), *longer])
 
 
 class TickEncoder:
@@ -42,7 +42,7 @@ class TickEncoder:
     def __init__(
         self, source: str, symbols: SymbolTable, gateways: Sequence[str], conditions: ConditionTable | None = None
     ) -> None:
-        self._source = pa.array([source], pa.utf8())
+        self._source = text_array([source])
         self._gateways = gateways
         self._grouper = Grouper(symbols)
         self._conditions = conditions
@@ -83,7 +83,7 @@ class TickEncoder:
         if name == "condition":
             return self._condition_array(values)
         if name == "gateway":
-            return word_array(pa.array(self._gateways, pa.utf8()), values.astype(np.int32))
+            return word_array(text_array(self._gateways), values.astype(np.int32))
         if name in _NULLABLE:
             return nullable_array(_ARROW_TYPES[name], values, values != NULL_TIME)
         return plain_array(_ARROW_TYPES[name], values)
@@ -98,10 +98,10 @@ class TickEncoder:
         numbers[present] = np.arange(len(present))
         if len(counts) > len(self._condition_words):
             self._condition_words = _condition_words(self._conditions)
-        return word_array(self._condition_words.take(pa.array(present, pa.int64())), numbers.take(values))
+        return word_array(self._condition_words.take(plain_array(pa.int64(), present)), numbers.take(values))
 
 
-_NO_CONDITION = pa.array([""], pa.utf8())
+_NO_CONDITION = text_array([""])
 
 # Looked up once: a column's kind is a value, whose hash costs more than its array.
 _ARROW_TYPES = {column.name: arrow_type(column.kind) for column in TICKS}

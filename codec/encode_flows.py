@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codec.arrow import arrow_type
+from codec.arrow import arrow_type, text_array
 from codec.arrow_arrays import constant_word, enum_array, enum_positions, nullable_array, plain_array, word_array
 from codec.flow_columns import FLOW_BLOCK_ROWS, FLOW_SYMBOL_ID, PERIOD_CODE, FlowBuffer
 from codec.grouping import Grouper
@@ -31,7 +31,7 @@ class FlowEncoder:
     """
 
     def __init__(self, source: str, symbols: SymbolTable, gateways: Sequence[str]) -> None:
-        self._source = pa.array([source], pa.utf8())
+        self._source = text_array([source])
         self._gateways = gateways
         self._grouper = Grouper(symbols)
 
@@ -58,7 +58,7 @@ class FlowEncoder:
             if isinstance(column.kind, EnumKind):
                 arrays[name] = enum_array(column.kind, _PERIOD_POSITIONS, values)
             elif name == "gateway":
-                arrays[name] = word_array(pa.array(self._gateways, pa.utf8()), values.astype(np.int32))
+                arrays[name] = word_array(text_array(self._gateways), values.astype(np.int32))
             elif column.nullable:
                 arrays[name] = nullable_array(arrow_type(column.kind), values, ~np.isnan(values))
             else:

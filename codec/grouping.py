@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codec.arrow import StreamEncoder, arrow_schema
-from codec.arrow_arrays import word_array
+from codec.arrow import StreamEncoder, arrow_schema, text_array
+from codec.arrow_arrays import plain_array, word_array
 from codec.kernel import kernel
 from codec.records import GAP_IDS_MAX, Record, RecordKind
 from codec.symbols import SYMBOLS_MAX, SymbolTable
@@ -124,7 +124,7 @@ class Grouper:
 
     def __init__(self, symbols: SymbolTable) -> None:
         self._symbols = symbols
-        self._names = pa.array([], pa.utf8())
+        self._names = text_array([])
         self._streams = StreamEncoder()
         self._numbers: NDArray[np.int32] = np.full(SYMBOLS_MAX, -1, np.int32)
 
@@ -172,7 +172,7 @@ class Grouper:
         """
         unnamed = dict(gap_ids)
         if len(self._names) < len(self._symbols.names):
-            self._names = pa.array(self._symbols.names, pa.utf8())
+            self._names = text_array(self._symbols.names)
         starts, schema = groups.starts, arrow_schema(table)
         occupied = np.flatnonzero(starts[1:] > starts[:-1])
         begins = starts[occupied]
@@ -183,7 +183,7 @@ class Grouper:
         for place, group in enumerate(occupied.tolist()):
             begin, end = int(starts[group]), int(starts[group + 1])
             used = groups.used[groups.used_starts[group] : groups.used_starts[group + 1]]
-            symbol = word_array(self._names.take(pa.array(used, pa.int32())), groups.symbol_codes[begin:end])
+            symbol = word_array(self._names.take(plain_array(pa.int32(), used)), groups.symbol_codes[begin:end])
             columns = [symbol if column.name == "symbol" else arrays[column.name] for column in table]
             if len(occupied) > 1:
                 columns = [each if each is symbol else each.slice(begin, end - begin) for each in columns]

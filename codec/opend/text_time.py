@@ -44,6 +44,8 @@ _SECOND_TEXT, _MILLISECOND_TEXT = np.uint64(0x00FF_FFFF), np.uint64(0x00FF_FFFF_
 _NO_FRACTION = np.uint64(int.from_bytes(b"\0\0\0.000", "little"))
 _ZEROS = np.uint64(int.from_bytes(b":00.000", "little"))
 _FIXED_TEXT = np.uint64(int.from_bytes(b"\xff\0\0\xeb", "little"))
+_SEPARATOR_BIT = np.uint64(0x1000_0000)
+"""Of the separator's byte; set when 2 bits lower is: 0x14 stands for a colon, 0x10 and 4 for nothing."""
 _ABOVE_DIGITS = np.uint64(int.from_bytes(b"\0\x7a\x76\0\x76\x76\x76", "little"))
 """Makes the sign bit of each byte that is more than its place allows: 5 for tens of seconds, 9 elsewhere."""
 _DIGIT_SIGNS = np.uint64(int.from_bytes(b"\0\x80\x80\0\x80\x80\x80", "little"))
@@ -122,7 +124,11 @@ def within_minute_us(source: NDArray[np.uint8], at: int, size: int) -> int:
     word = load_u64(source, at + MINUTE_BYTES)  # ":ss.fff" and a byte more
     word = word & _MILLISECOND_TEXT if size == MILLISECOND_BYTES else (word & _SECOND_TEXT) | _NO_FRACTION
     digits = word ^ _ZEROS  # each byte the digit's value; 0 where a colon must be; 0 or 0x14 for the separator
-    bad = (digits & _FIXED_TEXT) | (((digits + _ABOVE_DIGITS) | digits) & _DIGIT_SIGNS)
+    bad = (
+        (digits & _FIXED_TEXT)
+        | ((digits ^ (digits << np.uint64(2))) & _SEPARATOR_BIT)
+        | (((digits + _ABOVE_DIGITS) | digits) & _DIGIT_SIGNS)
+    )
     pairs = digits * np.uint64(10) + (digits >> np.uint64(8))  # each byte's digit and the one behind it
     past_us = (
         np.int64((pairs >> np.uint64(8)) & _BYTE) * SECOND_US

@@ -107,7 +107,7 @@ def _judge_frame(
         return NOTES_FULL, at, row, note
     proto_id = np.int64(load_u32(source, at + PROTO_ID_AT))
     serial = np.int64(load_u32(source, at + SERIAL_AT))
-    carries_ticks = proto_id == _PUSH or proto_id == _PULL
+    carries_ticks = proto_id in (_PUSH, _PULL)
     outcome, next_row, next_note, symbol = np.int64(REFUSED_BY_GATEWAY), row, note, np.int64(-1)
     if body_bytes == 0:
         outcome = np.int64(EMPTY_BODY)
