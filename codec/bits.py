@@ -9,6 +9,8 @@ also behind the array.
 `byte_at` and `put` are plain indexing without numba's care for negative indices, which costs a
 compare and a select at every access.
 
+`nearest` is the integer nearest to a double, half to even; of what has none, NaN included, it is any number.
+
 `stay_apart` in the body of a kernel keeps LLVM from copying it into its callers: what is rarely needed
 would take registers from what is always, and time to compile wherever it is called.
 
@@ -284,7 +286,7 @@ elif JIT_DISABLED:
         return np.uint64(gathered)
 
     def nearest(value):
-        return np.int64(np.rint(value))
+        return np.int64(np.rint(value)) if abs(value) < 2.0**62 else np.int64(-(2**63))
 
     def multiply_high(one, other):
         return np.uint64(int(one) * int(other) >> 64)

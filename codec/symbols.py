@@ -197,7 +197,7 @@ def _find_short(source: NDArray[np.uint8], code_at: int, code_bytes: int, market
 def look_up(source, code_at, code_bytes, market, short, slots, entries, arena):
     """The id of (market, code), or -1 for one that `intern` has yet to see."""
     id_ = np.int64(-1)
-    if np.uint64(code_bytes - 1) < np.uint64(SHORT_CODE_BYTES_MAX):
+    if 1 <= code_bytes <= SHORT_CODE_BYTES_MAX:
         id_ = _find_short(source, code_at, code_bytes, market, short)
     if id_ < 0:
         id_, _ = find(source, code_at, code_bytes, market, slots, entries, arena)

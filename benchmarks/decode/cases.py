@@ -61,6 +61,8 @@ class Corpora:
     """Made from a seed when they are first asked for: all tick frames together have at least 64 MB."""
 
     seed: int = 1
+    corpus_bytes: int = 18 * _MIB
+    """The least of each of the four corpora of tick frames."""
     _sender: Sender = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +70,8 @@ class Corpora:
 
     def cases(self) -> list[Case]:
         """All of them; the corpora are made here."""
-        push_1, push_10 = self._sender.pushes(1, 18 * _MIB), self._sender.pushes(10, 18 * _MIB)
-        pull_1000 = self._sender.pulls(1000, 18 * _MIB)
+        push_1, push_10 = self._sender.pushes(1, self.corpus_bytes), self._sender.pushes(10, self.corpus_bytes)
+        pull_1000 = self._sender.pulls(1000, self.corpus_bytes)
         general = reversed_fields(push_10.first(12_000))
         repeating = with_repeats(push_10.first(8_000), self.seed)
         ticks = ours.Ticks.opend
@@ -109,7 +111,7 @@ class Corpora:
             *(
                 Case(
                     f"longport_push_{each}",
-                    longport_pushes(self.seed, each, 6 * _MIB),
+                    longport_pushes(self.seed, each, self.corpus_bytes // 3),
                     ours.Ticks.longport,
                     (Peer("upb", 20, 60_000 // each, peers.UpbLongport),),
                     header_bytes=PUSH_HEADER_BYTES,
@@ -118,14 +120,14 @@ class Corpora:
             ),
             Case(
                 "flow_331",
-                flow_replies(self.seed, 200),
+                flow_replies(self.seed, max(1, self.corpus_bytes // (90 << 10))),
                 functools.partial(ours.Flows, longport=False),
                 (Peer("upb", 15, 200, peers.UpbFlows),),
                 unit="lines",
             ),
             Case(
                 "longport_flow_330",
-                longport_flow_replies(self.seed, 300),
+                longport_flow_replies(self.seed, max(1, self.corpus_bytes // (60 << 10))),
                 functools.partial(ours.Flows, longport=True),
                 (Peer("upb", 15, 300, peers.UpbLongportFlows),),
                 header_bytes=RESPONSE_HEADER_BYTES,

@@ -245,7 +245,7 @@ def _find_fields(source, at, stop, places):
     stay_apart()
     while at < stop:
         tag = byte_at(source, at)
-        if np.uint64(tag - 8) < np.uint64(_TAGS - 8):
+        if 8 <= tag < _TAGS:
             at += 1
             places[tag] = at
         else:

@@ -100,7 +100,7 @@ def _begin_of_security(source, at, stop):
 @inlined
 def _is_sane(second):
     """Whether an instant lies between UTC_S_MIN and UTC_S_MAX, those ends left to the general walk."""
-    return np.uint64(second - UTC_S_MIN - 1) < np.uint64(UTC_S_MAX - UTC_S_MIN - 1)
+    return UTC_S_MIN < second < UTC_S_MAX
 
 
 @inlined
@@ -216,7 +216,7 @@ def decode_usual(
             stamp_past_us = second * SECOND_US - minute_us + us
             apart_us = stamp_past_us - past_us
             past_us += apart_us * np.int64(us != 0)  # the finer one
-            if not _is_sane(second) or abs(apart_us) > SECOND_US or np.uint64(past_us) >= np.uint64(60 * SECOND_US):
+            if not _is_sane(second) or abs(apart_us) > SECOND_US or past_us < 0 or past_us >= 60 * SECOND_US:
                 return NOT_AS_USUAL, -1
         gateway_us = np.int64(NULL_TIME)
         if received != 0.0:
