@@ -296,12 +296,12 @@ class SequenceWindow:
 
     def extent(self, symbol_id: int) -> tuple[int, int, int]:
         """How many keys of a symbol are held, the sequence marked first among them, and the greatest one ever."""
-        _, sequences, _, _, newest, marked = self._arrays
+        _, known, newest, marked = self._arrays
         if symbol_id >= len(marked) or marked[symbol_id] == 0:
             return 0, 0, 0
         count = int(marked[symbol_id])
         first = count % WINDOW_KEYS if count > WINDOW_KEYS else 0
-        return min(count, WINDOW_KEYS), int(sequences[symbol_id, first]), int(newest[symbol_id])
+        return min(count, WINDOW_KEYS), int(known[symbol_id, first, _KEY_SEQUENCE]), int(newest[symbol_id])
 
     def export(self) -> bytes:
         """The whole state, for `restore` in another process."""
