@@ -20,6 +20,7 @@ _TYPES: dict[Kind, pa.DataType] = {
     Kind.TEXT: pa.utf8(),
     Kind.BYTES: pa.binary(),
     Kind.DATE: pa.date32(),
+    Kind.EARLY_DATE: pa.date32(),
     Kind.TIME_US: pa.timestamp("us", tz="UTC"),
     Kind.TIME_NS: pa.timestamp("ns", tz="UTC"),
     Kind.UINT8: pa.uint8(),
@@ -110,7 +111,12 @@ def batch_of_rows(table: Table, rows: Iterable[Mapping[str, object]]) -> pa.Reco
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-_INTEGERS: dict[Kind, pa.DataType] = {Kind.DATE: pa.int32(), Kind.TIME_US: pa.int64(), Kind.TIME_NS: pa.int64()}
+_INTEGERS: dict[Kind, pa.DataType] = {
+    Kind.DATE: pa.int32(),
+    Kind.EARLY_DATE: pa.int32(),
+    Kind.TIME_US: pa.int64(),
+    Kind.TIME_NS: pa.int64(),
+}
 
 
 def rows_of_batch(table: Table, batch: pa.RecordBatch) -> list[dict[str, object]]:

@@ -21,7 +21,8 @@ class Kind(enum.Enum):
     WORD = "one of few texts: a symbol, a source, a reason"
     TEXT = "any text"
     BYTES = "any bytes"
-    DATE = "a calendar date"
+    DATE = "a calendar date, from 1970 on"
+    EARLY_DATE = "a calendar date, from 1900 on"
     TIME_US = "an instant in UTC, to the microsecond: the exchange's times"
     TIME_NS = "an instant in UTC, to the nanosecond: our own times"
     UINT8 = "an unsigned integer of 8 bits"
@@ -352,7 +353,7 @@ SYMBOLS = Table(
         Column("exchange", Kind.WORD, "Where it is listed."),
         Column("lot_size", Kind.INT32, "Shares a board lot.", nullable=True),
         Column("currency", Kind.WORD, "What prices are in."),
-        Column("listed_on", Kind.DATE, "First trading day.", nullable=True),
+        Column("listed_on", Kind.EARLY_DATE, "First trading day.", nullable=True),
         Column("delisted", Kind.UINT8, "1 when the gateway says so.", nullable=True),
         Column("updated_at", Kind.TIME_NS, "When we learned it."),
     ),

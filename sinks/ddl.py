@@ -31,6 +31,7 @@ _TYPES: dict[Kind, str] = {
     Kind.TEXT: "String",
     Kind.BYTES: "String",
     Kind.DATE: "Date",
+    Kind.EARLY_DATE: "Date32",
     Kind.TIME_US: "DateTime64(6, 'UTC')",
     Kind.TIME_NS: "DateTime64(9, 'UTC')",
     Kind.UINT8: "UInt8",

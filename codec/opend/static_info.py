@@ -54,6 +54,7 @@ _CURRENCIES = {HK: "HKD", HK_FUTURE: "HKD", US: "USD", SH: "CNY", SZ: "CNY"}
 _RENMINBI_COUNTER = "8"
 _DIGITS = 5
 _EPOCH = datetime.date(1970, 1, 1)
+_FIRST_DAY, _LAST_DAY = datetime.date(1900, 1, 1), datetime.date(2299, 12, 31)
 
 
 def symbol_row(info: static_info_pb2.SecurityStaticInfo, source: str, now_ns: int) -> dict[str, object]:
@@ -82,9 +83,13 @@ def _currency(market: int, code: str) -> str:
 
 
 def _day(text: str) -> int | None:
-    """Days since 1970 of `yyyy-MM-dd`; None for what is no date, or the 1970-01-01 that stands for none."""
+    """Days since 1970 of `yyyy-MM-dd`, negative before it.
+
+    None for what is no date, for the 1970-01-01 that stands for none, and for what no store holds
+    (ClickHouse's Date32 spans 1900 to 2299).
+    """
     try:
-        days = (datetime.date.fromisoformat(text[:10]) - _EPOCH).days
+        day = datetime.date.fromisoformat(text[:10])
     except ValueError:
         return None
-    return days or None
+    return (day - _EPOCH).days or None if _FIRST_DAY <= day <= _LAST_DAY else None

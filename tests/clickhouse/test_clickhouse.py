@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import resource
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from codec.tables import TABLES, TICKS, EnumKind, Kind, Table
+from codec.tables import SYMBOLS, TABLES, TICKS, EnumKind, Kind, Table
 from sinks import schema
 from sinks.blocks import EncodedBlock, PlaceQueue, stream_of
 from sinks.clickhouse import OPEN_FILES, ClickHouse, ClickHouseConfig
@@ -61,6 +62,17 @@ def test_every_column_of_every_table_comes_back_as_it_was(clickhouse: ClickHouse
         if column.kind is Kind.FLOAT64:
             before, after = before.view(pa.int64()), after.view(pa.int64())  # the very double, -0.0 too
         assert after.equals(before), column.name
+
+
+def test_a_symbol_listed_before_1970_is_stored(clickhouse: ClickHouse) -> None:
+    """ClickHouse's Date begins in 1970; Disney was listed in 1957."""
+    batch = make_block(SYMBOLS, rows=3, records=1).batch()
+    days = ["1900-01-01", "1962-01-02", "2004-06-16"]
+    listed_on = pa.array([datetime.date.fromisoformat(day) for day in days], pa.date32())
+    old = batch.set_column(batch.schema.get_field_index("listed_on"), batch.schema.field("listed_on"), listed_on)
+    clickhouse.insert("symbols", stream_of(old), "old")
+    rows = clickhouse.rows(f"SELECT toString(listed_on) AS day FROM {clickhouse.database}.symbols ORDER BY listed_on")
+    assert [row["day"] for row in rows] == days
 
 
 def comparable(values: pa.Array) -> pa.Array:  # type: ignore[type-arg]

@@ -31,6 +31,7 @@ _ARROW_OF_CLICKHOUSE = {
     "DateTime64(6, 'UTC')": pa.timestamp("us", tz="UTC"),
     "DateTime64(9, 'UTC')": pa.timestamp("ns", tz="UTC"),
     "Date": pa.date32(),
+    "Date32": pa.date32(),
     "UInt8": pa.uint8(),
     "UInt16": pa.uint16(),
     "UInt32": pa.uint32(),

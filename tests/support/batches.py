@@ -14,6 +14,8 @@ from tests.support.records import make_record
 
 _START_US = 1_760_000_000_000_000
 _START_DAY = 20_370
+_FIRST_DAY, _LAST_DAY = -25_567, 120_529
+"""1900-01-01 and 2299-12-31: all that Date32 holds."""
 _RANGES: dict[Kind, tuple[int, int, type[np.generic]]] = {
     Kind.UINT8: (0, 2**8, np.uint8),
     Kind.UINT16: (0, 2**16, np.uint16),
@@ -58,6 +60,10 @@ def _values(table: Table, column: Column, rows: int, first: int, rng: np.random.
         return pa.array([rng.bytes(int(rng.integers(0, 20))) for _ in numbers], pa.binary())
     if kind is Kind.DATE:
         return pa.array((_START_DAY + rng.integers(0, 5, rows)).astype(np.int32), mask=mask).cast(kind_type)
+    if kind is Kind.EARLY_DATE:
+        days = rng.integers(_FIRST_DAY, _LAST_DAY, rows).astype(np.int32)
+        days[:2] = _FIRST_DAY, _LAST_DAY
+        return pa.array(days, mask=mask).cast(kind_type)
     if kind is Kind.TIME_US:
         return pa.array(_START_US + numbers * 1001, mask=mask).cast(kind_type)
     if kind is Kind.TIME_NS:

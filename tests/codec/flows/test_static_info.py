@@ -46,6 +46,8 @@ def test_what_is_not_said_is_null_and_what_is_not_listed_unknown() -> None:
     assert (made["lot_size"], made["listed_on"], made["delisted"]) == (None, None, None)
     assert (made["security_type"], made["exchange"]) == ("unknown", "unknown")
     assert row(listTime="soon")["listed_on"] is None
+    assert row(listTime="1899-12-31")["listed_on"] is row(listTime="9999-12-31")["listed_on"] is None
+    assert row(listTime="1969-12-31")["listed_on"] == -1
     assert row()["exchange"] == "unknown"
 
 
