@@ -42,6 +42,7 @@ from codec.opend.text_time import (
     place_in_time,
     read_date,
     read_minute,
+    step_within_hour,
     unix_us,
     within_minute_us,
 )
@@ -101,6 +102,8 @@ def put_line(
         return FIELD_MISSING
     reads_text = time_bytes > 0 and market >= 0 and markets[market, READS_TEXT] == 1
     if period == INTRADAY:
+        if reads_text:
+            step_within_hour(source, time_at, market, minutes)
         reason, event_us, trade_day, _ = place_in_time(
             source, time_at, time_bytes, reads_text, stamp, market, counters, markets, changes, cached_changes,
             us_days, minutes,

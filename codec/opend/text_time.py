@@ -40,6 +40,8 @@ SECOND_US = 1_000_000
 
 # ":ss.fff" as a word; see within_minute_us.
 _BYTE = np.uint64(0xFF)
+_TO_THE_HOUR = np.uint64(0x0000_FFFF_FFFF_FFFF)
+"""Of the second eight bytes of a minute's text, what comes before its last two digits."""
 _SECOND_TEXT, _MILLISECOND_TEXT = np.uint64(0x00FF_FFFF), np.uint64(0x00FF_FFFF_FFFF_FFFF)
 _NO_FRACTION = np.uint64(int.from_bytes(b"\0\0\0.000", "little"))
 _ZEROS = np.uint64(int.from_bytes(b":00.000", "little"))
@@ -101,6 +103,28 @@ def read_minute(
     minutes[market, MINUTE_SESSION] = session
     minutes[market, MINUTE_OTHER_US] = other_s * 1_000_000
     return True
+
+
+@inlined
+def step_within_hour(source: NDArray[np.uint8], at: int, market: int, minutes: NDArray[np.int64]) -> None:
+    """Move the market's row of `minutes` to the minute of the text at `at`, if it is of the same hour.
+
+    Lines of capital flow come a minute apart, so that `read_minute` would be called for each. Offset and trading
+    day do not change within an hour, in any zone we read since 1990; the session may, and is left as it was:
+    for callers that want none.
+    """
+    word = load_u64(source, at + 8)
+    before = np.uint64(minutes[market, MINUTE_HIGH])
+    if np.int64(load_u64(source, at)) != minutes[market, MINUTE_LOW] or (word ^ before) & _TO_THE_HOUR != np.uint64(0):
+        return
+    tens, units = np.int64(word >> np.uint64(48) & _BYTE) - 48, np.int64(word >> np.uint64(56)) - 48
+    if 0 <= tens <= 5 and 0 <= units <= 9:
+        tens_before = np.int64(before >> np.uint64(48) & _BYTE) - 48
+        units_before = np.int64(before >> np.uint64(56)) - 48
+        step_us = ((tens - tens_before) * 10 + units - units_before) * 60 * SECOND_US
+        minutes[market, MINUTE_HIGH] = np.int64(word)
+        minutes[market, MINUTE_UTC_US] += step_us
+        minutes[market, MINUTE_OTHER_US] += step_us
 
 
 def new_minute_cache(clock: MarketClock) -> NDArray[np.int64]:
