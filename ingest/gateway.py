@@ -115,7 +115,7 @@ class OpenDGateway:
         self.lane = pipeline.lane(config.source)
         self._pipeline = pipeline
         self._gateway_id = self.lane.add_gateway(config.name)
-        self.lane.wanted.update(config.symbols)
+        self.lane.want(config.name, config.symbols)
         self.lane.when_wanted(self._pull_wanted)
         self._decoder = OpenDDecoder(
             self.lane.symbols,
@@ -175,7 +175,7 @@ class OpenDGateway:
         """Other symbols and polls are wanted; whatever else `config` says takes a new start."""
         before = {each.security for each in self._wanted}
         self.config, self._wanted = config, _wanted(config)
-        self.lane.wanted.update(config.symbols)
+        self.lane.want(config.name, config.symbols)
         wanted = {each.security for each in self._wanted}
         removed = before - wanted
         self._log.info("other symbols are wanted", symbols=len(wanted), removed=len(removed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,8 +91,10 @@ class Lane:
         self.days = DayCounts(self.symbols)
         self.gateways: list[str] = []
         self.account = TickAccount(source, self.symbols, self.gateways)
-        self.wanted: set[str] = set()
-        """Symbols whose ticks the gateways are configured to bring."""
+        self.wanted: frozenset[str] = frozenset()
+        """Symbols whose ticks the gateways are configured to bring; another set whenever that changes,
+        since the thread that stores reads it."""
+        self._wanted_of: dict[str, frozenset[str]] = {}
         self.ticks = TickBuffer()
         self.reading_from: int | None = None
         """While a read is being handled, the row that it began at: what happened in it, happened behind that."""
@@ -111,6 +113,11 @@ class Lane:
         """The id that rows from the gateway `name` carry."""
         self.gateways.append(name)
         return len(self.gateways) - 1
+
+    def want(self, gateway: str, symbols: Iterable[str]) -> None:
+        """A gateway is configured to bring the ticks of these, and of no others."""
+        self._wanted_of[gateway] = frozenset(symbols)
+        self.wanted = frozenset().union(*self._wanted_of.values())
 
     def latest_us(self, security: tuple[int, str]) -> int:
         """Time of a security's newest tick, unix µs; 0 where there is none."""

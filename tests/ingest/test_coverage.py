@@ -100,7 +100,9 @@ def late_tick(number: int) -> bytes:
 async def test_a_day_that_is_over_is_told_of_whole() -> None:
     journal = MemoryJournal()
     feed = await start(journal)
-    feed.lane.wanted.update((*SYMBOLS[:2], "HK.00001"))
+    feed.lane.want("opend-1", (*SYMBOLS[:2], "HK.00001", "HK.00002"))
+    feed.lane.want("opend-2", ("HK.00001",))
+    feed.lane.want("opend-1", SYMBOLS[:2])  # another configuration
     feed.hear(push(range(1, 11)), push([1, 2, 5], SYMBOLS[1]))
     feed.lane.give_up(feed.lane.symbols.id_of(*parse_symbol(SYMBOLS[1])))
     await feed.stored()

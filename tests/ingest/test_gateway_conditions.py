@@ -169,6 +169,7 @@ async def test_other_symbols_are_taken_and_left_without_touching_what_stays() ->
         assert opend.asked[ProtoId.SUB] == 2, "what stays is not asked for again; its minute is not over"
     assert (status["symbols"], status["subscribed"]) == (2, 2)
     assert opend.connections == 1
+    assert run.gateway.lane.wanted == {HK, US}, "coverage expects nothing of what is gone"
 
 
 async def test_symbols_that_are_not_pushed_are_pulled_again_and_again() -> None:
