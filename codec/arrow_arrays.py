@@ -6,7 +6,6 @@ few rows consists of.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -40,19 +39,10 @@ def word_array(words: pa.StringArray, numbers: NDArray[np.int32]) -> pa.Array[An
     return pa.DictionaryArray.from_buffers(WORD_TYPE, len(numbers), [None, _buffer(numbers)], words)
 
 
-def enum_array(kind: EnumKind, positions: NDArray[np.int8], codes: NDArray[np.uint8]) -> pa.Array[Any]:
-    """An enum column from its codes; `positions` as `enum_positions` gives them."""
-    places = positions.take(codes)
+def enum_array(kind: EnumKind, codes: NDArray[np.uint8]) -> pa.Array[Any]:
+    """An enum column from its (n,) codes, each one that `kind` lists."""
+    places = codes - np.uint8(kind.members[0][1])
     return pa.DictionaryArray.from_buffers(ENUM_TYPE, len(places), [None, _buffer(places)], enum_words(kind))
-
-
-@functools.cache
-def enum_positions(kind: EnumKind) -> NDArray[np.int8]:
-    """(256,) int8: the place of each code's word in the column's dictionary."""
-    positions = np.zeros(256, np.int8)
-    for place, (_, code) in enumerate(kind.members):
-        positions[code] = place
-    return positions
 
 
 def constant_word(word: pa.StringArray, rows: int) -> pa.Array[Any]:

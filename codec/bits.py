@@ -3,8 +3,8 @@
 Each intrinsic has a pure-Python twin, used when numba is switched off (`NUMBA_DISABLE_JIT=1`), so
 that every kernel also runs, slowly, as plain Python.
 
-`fetch_early` asks the memory for a line of 64 bytes that will be read soon; where it lies does not matter,
-also behind the array.
+`fetch_early` asks the memory for the line of 64 bytes that holds element `offset`, which will be needed soon
+(of an array of more dimensions, counted flat); where it lies does not matter, also behind the array.
 
 `byte_at` and `put` are plain indexing without numba's care for negative indices, which costs a
 compare and a select at every access.
@@ -228,7 +228,7 @@ def _python_load(kind: str, size_bytes: int, scalar: Any) -> Any:
 if TYPE_CHECKING:
 
     def byte_at(array: NDArray[np.uint8], offset: int) -> int: ...
-    def fetch_early(array: NDArray[np.uint8], offset: int) -> None: ...
+    def fetch_early(array: NDArray[Any], offset: int) -> None: ...
     def stay_apart() -> None: ...
     def put(block: NDArray[Any], part: int, row: int, value: float) -> None: ...
     def load_u16(array: NDArray[np.uint8], offset: int) -> np.uint16: ...

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codec.arrow import arrow_type, batch_of_rows, ipc_stream, text_array
-from codec.arrow_arrays import constant_word, enum_array, enum_positions, nullable_array, plain_array, word_array
+from codec.arrow_arrays import constant_word, enum_array, nullable_array, plain_array, word_array
 from codec.columns import BLOCK_ROWS, DELIVERY_CODE, NULL_TIME, SYMBOL_ID, TickBuffer
 from codec.conditions import CONDITION_CHARACTERS, ConditionTable
 from codec.grouping import Grouper
@@ -44,6 +44,7 @@ class TickEncoder:
     ) -> None:
         self._source = text_array([source])
         self._gateways = gateways
+        self._gateway_words = text_array(gateways)
         self._grouper = Grouper(symbols)
         self._conditions = conditions
         self._condition_words = _condition_words(conditions)
@@ -79,11 +80,13 @@ class TickEncoder:
     def _array(self, name: str, values: NDArray[Any]) -> pa.Array[Any]:
         """The Arrow array of one ordered column, without copying where the layouts agree."""
         if name in _ENUMS:
-            return enum_array(*_ENUMS[name], values)
+            return enum_array(_ENUMS[name], values)
         if name == "condition":
             return self._condition_array(values)
         if name == "gateway":
-            return word_array(text_array(self._gateways), values.astype(np.int32))
+            if len(self._gateways) > len(self._gateway_words):
+                self._gateway_words = text_array(self._gateways)
+            return word_array(self._gateway_words, values.astype(np.int32))
         if name in _NULLABLE:
             return nullable_array(_ARROW_TYPES[name], values, values != NULL_TIME)
         return plain_array(_ARROW_TYPES[name], values)
@@ -105,9 +108,7 @@ _NO_CONDITION = text_array([""])
 
 # Looked up once: a column's kind is a value, whose hash costs more than its array.
 _ARROW_TYPES = {column.name: arrow_type(column.kind) for column in TICKS}
-_ENUMS = {
-    column.name: (column.kind, enum_positions(column.kind)) for column in TICKS if isinstance(column.kind, EnumKind)
-}
+_ENUMS = {column.name: column.kind for column in TICKS if isinstance(column.kind, EnumKind)}
 _NULLABLE = {column.name for column in TICKS if column.nullable}
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codec.arrow import arrow_type, text_array
-from codec.arrow_arrays import constant_word, enum_array, enum_positions, nullable_array, plain_array, word_array
+from codec.arrow_arrays import constant_word, enum_array, nullable_array, plain_array, word_array
 from codec.flow_columns import FLOW_BLOCK_ROWS, FLOW_SYMBOL_ID, PERIOD_CODE, FlowBuffer
 from codec.grouping import Grouper
 from codec.markets import parse_symbol
@@ -20,8 +20,6 @@ from codec.tables import CAPITAL_FLOW, PERIOD, EnumKind, Kind
 
 _NO_PERIOD = 0
 """What polls bring is live, of whatever period: no row has the code that would make it backfill."""
-
-_PERIOD_POSITIONS = enum_positions(PERIOD)
 
 
 class FlowEncoder:
@@ -56,7 +54,7 @@ class FlowEncoder:
         for name, values in columns.items():
             column = CAPITAL_FLOW[name]
             if isinstance(column.kind, EnumKind):
-                arrays[name] = enum_array(column.kind, _PERIOD_POSITIONS, values)
+                arrays[name] = enum_array(column.kind, values)
             elif name == "gateway":
                 arrays[name] = word_array(text_array(self._gateways), values.astype(np.int32))
             elif column.nullable:

@@ -49,6 +49,11 @@ class EnumKind:
     name: str
     members: tuple[tuple[str, int], ...]
 
+    def __post_init__(self) -> None:
+        # A code is then its word's place in the dictionary, but for where they begin (codec/arrow_arrays.py).
+        first = self.members[0][1]
+        assert [code for _, code in self.members] == list(range(first, first + len(self.members)))
+
     def code(self, word: str) -> int:
         """The number of `word`; raises KeyError for a word that is not a member."""
         return dict(self.members)[word]

@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import bits_of
+from codec.bits import bits_of, fetch_early
 from codec.columns import DIRECTION, ORDINAL, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
 from codec.kernel import inlined, kernel
 from codec.markets import parse_symbol
 from codec.symbols import SymbolTable
 
 WINDOW_KEYS = 4096
+assert WINDOW_KEYS & (WINDOW_KEYS - 1) == 0
 _SLOTS = 2 * WINDOW_KEYS
 _EMPTY = -1
 _SYMBOLS_FIRST = 64
@@ -38,6 +39,8 @@ _SYMBOLS_FIRST = 64
 # Of one remembered key, side by side: one line of memory is then all that a look at it costs.
 _KEY_SEQUENCE, _KEY_CHECK, _KEY_ORDINAL = range(3)
 _KEY_PARTS = 3
+_ROWS_AHEAD = 12
+"""A row's places in the window are asked of the memory so many rows before: each is somewhere else."""
 
 _MIX_A, _MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _SECOND_US = 1_000_000
@@ -180,13 +183,17 @@ def _mark(
     their symbols make room."""
     ring_at = np.int64(0)
     for i in range(rows):
+        if i + _ROWS_AHEAD < rows:
+            later = np.int64(symbols[i + _ROWS_AHEAD])
+            fetch_early(known, (later * WINDOW_KEYS + (marked[later] & (WINDOW_KEYS - 1))) * _KEY_PARTS)
+            fetch_early(slots, later * _SLOTS + (np.int64(_hash(sequences[i + _ROWS_AHEAD], 0)) & (_SLOTS - 1)))
         if not fresh[i]:
             continue
         symbol, sequence = np.int64(symbols[i]), sequences[i]
         if _continues(i, symbols, sequences, places):
             known[symbol, ring_at, _KEY_ORDINAL] = ordinals[i]
             continue
-        ring_at = marked[symbol] % WINDOW_KEYS
+        ring_at = marked[symbol] & (WINDOW_KEYS - 1)
         if marked[symbol] >= WINDOW_KEYS:
             _forget(symbol, ring_at, slots, known)
         known[symbol, ring_at, _KEY_SEQUENCE] = sequence
