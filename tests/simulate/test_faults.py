@@ -13,11 +13,12 @@ from codec.opend.protocol import HEADER_BYTES, pack_frame
 from ticktape.simulate.faults import (
     BAD_SHA1,
     DUPLICATE,
+    LATE_TICKS_MAX,
     MID_FRAME_CLOSE,
-    REPEAT_TICKS_MAX,
+    REORDER,
     BadFault,
     Faults,
-    Repeats,
+    Later,
     cut_inside_a_frame,
 )
 from ticktape.simulate.tick_kernel import STEP_TICKS_MAX
@@ -56,21 +57,55 @@ def test_a_fault_draws_the_same_whatever_else_is_on() -> None:
 @pytest.mark.parametrize("ticks_a_step", [1, 30, STEP_TICKS_MAX])
 def test_repeats_are_the_share_asked_for_and_never_old(ticks_a_step: int) -> None:
     """Whatever the rate, a repeat comes while the symbol's ring and any client's window hold its original."""
-    repeats, steps, symbols = Repeats(0.05, np.random.default_rng(1)), 400, 3
+    repeats, steps, symbols = Later(np.random.default_rng(1)), 400, 3
     ticks = np.zeros(symbols, np.int64)
     seen: list[tuple[int, int]] = []
     for step in range(steps + 100):
         due = repeats.due(ticks)
         assert due.count.tolist() == [1] * len(due)
         for symbol, number in zip(due.symbol.tolist(), due.first.tolist(), strict=True):
-            assert 0 <= ticks[symbol] - number - 1 <= REPEAT_TICKS_MAX + STEP_TICKS_MAX < DEDUP_WINDOW_TICKS
+            assert 0 <= ticks[symbol] - number - 1 <= LATE_TICKS_MAX + STEP_TICKS_MAX < DEDUP_WINDOW_TICKS
             seen.append((symbol, number))
         if step < steps:
-            repeats.offer(Spans(np.arange(symbols), ticks.copy(), np.full(symbols, ticks_a_step)))
+            repeats.choose(Spans(np.arange(symbols), ticks.copy(), np.full(symbols, ticks_a_step)), 0.05)
             ticks += ticks_a_step
     assert len(set(seen)) == len(seen)
     expected = 0.05 * int(ticks.sum())
     assert abs(len(seen) - expected) < 5 * expected**0.5
+
+
+def test_what_comes_late_is_not_lost_and_not_pushed_in_time() -> None:
+    later, spans = Later(np.random.default_rng(1)), Spans(np.array([3, 5]), np.array([10, 0]), np.array([40, 60]))
+    in_time = _ticks(later.choose(spans, 0.3))
+    assert 50 < len(in_time) < 90
+    ticks = np.full(6, 100)
+    first = _ticks(later.due(ticks))
+    late = first + [tick for _ in range(5) for tick in _ticks(later.due(ticks))]
+    rest = _ticks(later.due(ticks, all_of_them=True))
+    assert len(late) > 0
+    assert len(rest) > 0
+    assert sorted(in_time + late + rest) == sorted(_ticks(spans))
+    assert len(later.due(ticks, all_of_them=True)) == 0
+    assert len(later.choose(spans, 1.0)) == 0, "as a planned one does"
+
+
+def _ticks(spans: Spans) -> list[tuple[int, int]]:
+    return [
+        (symbol, number)
+        for symbol, first, count in zip(spans.symbol.tolist(), spans.first.tolist(), spans.count.tolist(), strict=True)
+        for number in range(first, first + count)
+    ]
+
+
+def test_a_planned_reorder_takes_a_whole_step() -> None:
+    faults = Faults.parse("", seed=1, plan="1:reorder")
+    shares = []
+    for now_s in (0.0, 1.0, 2.0):
+        faults.arm(now_s)
+        shares.append(faults.share(REORDER))
+    assert shares == [0.0, 1.0, 0.0]
+    assert faults.struck == {REORDER: 1}
+    assert Faults.parse("reorder=0.25", seed=1).share(REORDER) == 0.25
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=10), st.integers())

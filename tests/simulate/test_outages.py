@@ -9,17 +9,18 @@ from collections.abc import Iterator
 import pytest
 
 from codec.opend.protocol import ProtoId
+from ingest.opend.session import SILENCE_NS_MAX
 from protos.opend import global_state_pb2, init_connect_pb2, notify_pb2, static_info_pb2, user_info_pb2
 from tests.simulate.wire_client import WireClient
 from tests.support.simulator import Simulator, opend_simulator
-from ticktape.simulate.faults import BACKEND_LOST, LOGOUT, BadFault, Faults
-from ticktape.simulate.outages import OUTAGE_S, Outages, Turn
+from ticktape.simulate.faults import BACKEND_LOST, LOGOUT, OUTAGES, STALL, BadFault, Faults
+from ticktape.simulate.outages import OUTAGE_S, STALL_S, Outages, Turn
 
 HK, OTHER, US = "HK.00700", "HK.09988", "US.AAPL"
 
 
 def test_a_planned_outage_comes_once_counted_from_the_first_subscription() -> None:
-    outages = Outages(Faults.parse("logout@5+2,backend-lost@6+1", 1))
+    outages = Outages(Faults.parse("logout@5+2,backend-lost@6+1,stall@0+9", 1), OUTAGES, OUTAGE_S)
     assert outages.step(100.0, 1.0, anybody=False) == []
     assert outages.step(101.0, 1.0, anybody=True) == []
     assert outages.step(105.9, 1.0, anybody=False) == []
@@ -32,7 +33,7 @@ def test_a_planned_outage_comes_once_counted_from_the_first_subscription() -> No
 
 def test_outages_by_chance_are_the_same_for_the_same_seed() -> None:
     def turns(seed: int) -> list[tuple[int, Turn]]:
-        outages = Outages(Faults.parse("logout=0.1,restart=0.1", seed))
+        outages = Outages(Faults.parse("logout=0.1,restart=0.1", seed), OUTAGES, OUTAGE_S)
         return [(step, turn) for step in range(3000) for turn in outages.step(step / 10, 0.1, anybody=True)]
 
     assert turns(1) == turns(1) != turns(2)
@@ -40,6 +41,17 @@ def test_outages_by_chance_are_the_same_for_the_same_seed() -> None:
     ended = [step for step, turn in turns(1) if not turn.begins]
     assert 20 < len(begun) < 90
     assert {end - begin for begin, end in zip(begun, ended, strict=False)} == {int(OUTAGE_S * 10)}
+
+
+def test_a_stall_outlasts_the_patience_of_clients() -> None:
+    faults = Faults.parse("", 1, plan="2:stall")
+    stalls = Outages(faults, (STALL,), STALL_S)
+    faults.arm(0.0)
+    assert stalls.step(0.0, 0.1, anybody=True) == []
+    faults.arm(2.0)
+    assert stalls.step(2.0, 0.1, anybody=True) == [Turn(STALL, begins=True)]
+    assert stalls.step(2.0 + SILENCE_NS_MAX / 1e9, 0.1, anybody=True) == []
+    assert stalls.step(2.0 + STALL_S, 0.1, anybody=True) == [Turn(STALL, begins=False)]
 
 
 @pytest.mark.parametrize("text", ["duplicate@1+1", "logout@1", "logout@x+1", "logout@-1+1", "logout@1+0", "no@1+1"])

@@ -40,8 +40,8 @@ def opend(
         str,
         typer.Option(
             metavar="A,B",
-            help="duplicate, drop, split, mid-frame-close, bad-sha1, cached-repush, uncounted, logout, kicked-out, "
-            "right-lost, backend-lost, restart; each may have =STRENGTH. The last five may come once, "
+            help="duplicate, drop, reorder, split, mid-frame-close, bad-sha1, cached-repush, uncounted, stall, logout, "
+            "kicked-out, right-lost, backend-lost, restart; each may have =STRENGTH. The last six may come once, "
             "@AT+FOR seconds after the first subscription.",
         ),
     ] = "",

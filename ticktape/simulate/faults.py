@@ -20,14 +20,16 @@ from codec.opend.protocol import BODY_BYTES_AT, HEADER_BYTES, SHA1_AT
 from ticktape.simulate.opend_frames import Frames
 from ticktape.simulate.tick_store import Spans
 
-DUPLICATE, DROP, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH, UNCOUNTED = (
+DUPLICATE, DROP, REORDER, SPLIT, MID_FRAME_CLOSE, BAD_SHA1, CACHED_REPUSH, UNCOUNTED, STALL = (
     "duplicate",
     "drop",
+    "reorder",
     "split",
     "mid-frame-close",
     "bad-sha1",
     "cached-repush",
     "uncounted",
+    "stall",
 )
 LOGOUT, KICKED_OUT, RIGHT_LOST, BACKEND_LOST, RESTART = (
     "logout",
@@ -40,11 +42,13 @@ FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
     {
         DUPLICATE: (0.05, "share of pushed ticks that are pushed again a little later"),
         DROP: (0.02, "share of Hong Kong's ticks that are not pushed: only the counter shows it, pulls have them"),
+        REORDER: (0.01, "share of pushed ticks that come up to 40 steps late, behind newer ones of their symbol"),
         SPLIT: (0.05, "share of writes followed by a pause; all are cut at odd places"),
         MID_FRAME_CLOSE: (0.2, "connections closed in the middle of a frame, a second"),
         BAD_SHA1: (1.0, "push frames with a wrong SHA-1, a second"),
         CACHED_REPUSH: (1.0, "symbols whose cached ticks are pushed again, a second"),
         UNCOUNTED: (0.01, "share of Hong Kong's ticks before which the counter skips one"),
+        STALL: (0.005, "times a second that the links there are stay up, and nothing is sent on them for 40 s"),
         LOGOUT: (0.02, "logins that end until somebody enters a code, a second"),
         KICKED_OUT: (0.02, "logins that another program takes, a second"),
         RIGHT_LOST: (0.02, "losses of the right to Hong Kong's quotes, a second"),
@@ -56,14 +60,18 @@ FAULTS: Mapping[str, tuple[float, str]] = MappingProxyType(
 OUTAGES = (LOGOUT, KICKED_OUT, RIGHT_LOST, BACKEND_LOST, RESTART)
 """These last some seconds, and may come once: `logout@5+2` is 5 s after the first subscription, for 2 s."""
 
-_SHARES = frozenset({DUPLICATE, DROP, SPLIT, UNCOUNTED})
-PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES)
-"""What strikes at an instant, and so can be planned by `--faults-at`; of outages the beginning."""
+LASTING = (*OUTAGES, STALL)
+"""What may come once in this way."""
 
-REPEAT_STEPS_MAX = 40
-"""A repeat comes at most this many steps after its original."""
+_SHARES = frozenset({DUPLICATE, DROP, REORDER, SPLIT, UNCOUNTED})
+PLANNABLE = tuple(name for name in FAULTS if name not in _SHARES or name == REORDER)
+"""What strikes at an instant, and so can be planned by `--faults-at`; of what lasts the beginning, and
+of `reorder` all ticks of a step."""
 
-REPEAT_TICKS_MAX = 900
+LATE_STEPS_MAX = 40
+"""A repeat comes at most this many steps after its original, and a late tick after its time."""
+
+LATE_TICKS_MAX = 900
 """…and before the symbol has had this many newer ticks (give or take one step): a gateway repeats what it
 has cached, and it caches 1000."""
 
@@ -121,6 +129,10 @@ class Faults:
     def __contains__(self, name: str) -> bool:
         return name in self.strength
 
+    def share(self, name: str) -> float:
+        """Of the ticks of this step, how many a fault strikes: all, if it was planned for now."""
+        return 1.0 if self.strikes(name, 0.0) else self.strength.get(name, 0.0)
+
     def random(self, name: str) -> random.Random:
         """The generator of one fault, always the same object."""
         return self._randoms.setdefault(name, random.Random(f"{self.seed}/{name}"))
@@ -157,8 +169,8 @@ def _planned(text: str) -> deque[tuple[float, str]]:
 
 def _once(item: str, name: str, when: str) -> tuple[float, float]:
     """Read `at+for` of a fault that lasts."""
-    if name not in OUTAGES:
-        raise BadFault(f"{item!r}: only {', '.join(OUTAGES)} last")
+    if name not in LASTING:
+        raise BadFault(f"{item!r}: only {', '.join(LASTING)} last")
     at, _, lasts = when.partition("+")
     try:
         at_s, lasts_s = float(at), float(lasts)
@@ -169,43 +181,37 @@ def _once(item: str, name: str, when: str) -> tuple[float, float]:
     return at_s, lasts_s
 
 
-class Repeats:
-    """Chooses pushed ticks to push again, and says when.
+class Later:
+    """Chooses ticks to push some steps later, again or for the first time, and says when."""
 
-    Parameters
-    ----------
-    share : of the ticks offered, chosen independently
-    """
-
-    def __init__(self, share: float, rng: np.random.Generator) -> None:
-        self._share, self._rng = share, rng
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
         self._symbol = np.empty(0, np.int64)
         self._number = np.empty(0, np.int64)
         self._due_step = np.empty(0, np.int64)
         self._step = 0
 
-    def offer(self, spans: Spans) -> None:
-        """Ticks that are being pushed for the first time."""
-        chosen = np.flatnonzero(self._rng.random(spans.ticks) < self._share)
-        if len(chosen) == 0:
-            return
-        ends = np.cumsum(spans.count)
-        span = np.searchsorted(ends, chosen, side="right")
-        number = spans.first[span] + chosen - (ends - spans.count)[span]
-        due_step = self._step + self._rng.integers(1, REPEAT_STEPS_MAX + 1, len(chosen))
-        self._symbol = np.concatenate((self._symbol, spans.symbol[span]))
-        self._number = np.concatenate((self._number, number))
+    def choose(self, spans: Spans, share: float) -> Spans:
+        """Keep a share of these ticks in mind, chosen independently; returns the others."""
+        chosen = self._rng.random(spans.ticks) < share
+        if not chosen.any():
+            return spans
+        symbol, number = _each(spans)
+        due_step = self._step + self._rng.integers(1, LATE_STEPS_MAX + 1, np.count_nonzero(chosen))
+        self._symbol = np.concatenate((self._symbol, symbol[chosen]))
+        self._number = np.concatenate((self._number, number[chosen]))
         self._due_step = np.concatenate((self._due_step, due_step))
+        return _single(symbol[~chosen], number[~chosen])
 
-    def due(self, ticks: NDArray[np.int64]) -> Spans:
-        """What to push again now, once a step; `ticks` is how many ticks each symbol has had."""
+    def due(self, ticks: NDArray[np.int64], *, all_of_them: bool = False) -> Spans:
+        """What to push now, once a step; `ticks` is how many ticks each symbol has had."""
         self._step += 1
-        ready = (self._due_step <= self._step) | (ticks[self._symbol] - self._number > REPEAT_TICKS_MAX)
+        ready = (self._due_step <= self._step) | (ticks[self._symbol] - self._number > LATE_TICKS_MAX) | all_of_them
         symbol, number = self._symbol[ready], self._number[ready]
         order = np.lexsort((number, symbol))
         keep = ~ready
         self._symbol, self._number, self._due_step = self._symbol[keep], self._number[keep], self._due_step[keep]
-        return Spans(symbol[order], number[order], np.ones(len(order), np.int64))
+        return _single(symbol[order], number[order])
 
 
 def leave_out(spans: Spans, share: float, rng: np.random.Generator, droppable: NDArray[np.bool_]) -> Spans:
@@ -213,12 +219,22 @@ def leave_out(spans: Spans, share: float, rng: np.random.Generator, droppable: N
 
     The last of each span always comes, so that a counter shows what did not.
     """
-    symbol = np.repeat(spans.symbol, spans.count)
-    ends = np.cumsum(spans.count)
-    number = np.arange(len(symbol)) - np.repeat(ends - spans.count - spans.first, spans.count)
+    symbol, number = _each(spans)
     keep = (rng.random(len(symbol)) >= share) | ~droppable[symbol]
-    keep[ends - 1] = True
-    return spans if keep.all() else Spans(symbol[keep], number[keep], np.ones(np.count_nonzero(keep), np.int64))
+    keep[np.cumsum(spans.count) - 1] = True
+    return spans if keep.all() else _single(symbol[keep], number[keep])
+
+
+def _each(spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n_ticks,) the symbol and the number of every tick."""
+    before = np.cumsum(spans.count) - spans.count
+    symbol = np.repeat(spans.symbol, spans.count)
+    return symbol, np.arange(len(symbol)) - np.repeat(before - spans.first, spans.count)
+
+
+def _single(symbol: NDArray[np.int64], number: NDArray[np.int64]) -> Spans:
+    """A span for each tick."""
+    return Spans(symbol, number, np.ones(len(symbol), np.int64))
 
 
 def spoil_sha1(frames: Frames, rng: random.Random) -> None:

@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
     ----------
     client : who it is to `Calls`
     is_congested : whether too much is waiting to be sent
+    is_stalled : whether nothing is sent, and everything waits
     closed : done once the connection is gone
     """
 
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._loop = asyncio.get_running_loop()
         self._is_paused = False
+        self.is_stalled = False
         self._unsent = bytearray()
         self._splitting: asyncio.Task[None] | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
@@ -104,17 +106,36 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport.is_closing() or not data:
             return
-        if SPLIT not in self._faults:
+        if SPLIT not in self._faults and not self.is_stalled:
             self._transport.write(data)
             return
         self._unsent += data
-        if self._splitting is None:
+        self._send_unsent()
+
+    def stall(self) -> None:
+        """Send nothing more, replies neither; the link stays up."""
+        self.is_stalled = True
+        _log.info("stalled", connection=self.client.connection)
+
+    def go_on(self) -> None:
+        """Send what has waited since `stall`, if it was called."""
+        if self.is_stalled:
+            self.is_stalled = False
+            self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        if self.is_stalled:
+            return
+        if SPLIT not in self._faults:
+            self._transport.write(bytes(self._unsent))
+            self._unsent.clear()
+        elif self._splitting is None:
             self._splitting = self._loop.create_task(self._send_split())
 
     def send_pushes(self, frames: bytes, elapsed_s: float) -> None:
         """Send the push frames of a step of `elapsed_s`; now and then the line breaks in the middle."""
         data = self.client.wire.dress(frames, self.client.wire.push_format)
-        if data and self._faults.strikes(MID_FRAME_CLOSE, elapsed_s):
+        if data and not self.is_stalled and self._faults.strikes(MID_FRAME_CLOSE, elapsed_s):
             data = data[: cut_inside_a_frame(data, self._faults.random(MID_FRAME_CLOSE))]
             _log.info("closing inside a frame", connection=self.client.connection)
             self._transport.write(bytes(self._unsent) + data)
@@ -152,7 +173,7 @@ class Connection(asyncio.Protocol):
 
     async def _send_split(self) -> None:
         rng = self._faults.random(SPLIT)
-        while self._unsent:
+        while self._unsent and not self.is_stalled:
             size = odd_piece_bytes(rng)
             self._transport.write(bytes(self._unsent[:size]))
             del self._unsent[:size]

@@ -32,11 +32,14 @@ from ticktape.simulate.faults import (
     CACHED_REPUSH,
     DROP,
     DUPLICATE,
+    OUTAGES,
+    REORDER,
     RESTART,
     RIGHT_LOST,
+    STALL,
     UNCOUNTED,
     Faults,
-    Repeats,
+    Later,
     leave_out,
     spoil_sha1,
 )
@@ -47,7 +50,7 @@ from ticktape.simulate.opend_connection import Connection
 from ticktape.simulate.opend_encode import BY_DISCONNECT, CACHED, REALTIME
 from ticktape.simulate.opend_frames import Encoder, Frames
 from ticktape.simulate.opend_wire import GatewayKey
-from ticktape.simulate.outages import Outages, Turn
+from ticktape.simulate.outages import OUTAGE_S, STALL_S, Outages, Turn
 from ticktape.simulate.sessions import TradingSession, opening_us
 from ticktape.simulate.symbols import list_symbols
 from ticktape.simulate.tick_store import Spans
@@ -132,12 +135,13 @@ class OpenDServer:
         self._encoder = Encoder(self.market.listings, self.market.store.rings, options.ticks_per_push_max)
         self.calls = Calls(self.market, self._encoder, options.seed, options.quota, options.key)
         self._faults = options.faults
-        self._repeats = self._make_repeats()
+        self._repeats, self._late = self._make_later(DUPLICATE), self._make_later(REORDER)
         self._drops = np.random.default_rng(self._faults.random(DROP).getrandbits(64))
         self._counted = np.array([listing.market == HK for listing in self.market.listings])
         self._repeated = 0
         self._connections: set[Connection] = set()
-        self._outages = Outages(options.faults)
+        self._outages = Outages(options.faults, OUTAGES, OUTAGE_S)
+        self._stalls = Outages(options.faults, (STALL,), STALL_S)
         self._ticks_received = self.market.store.state.ticks
         self._used_told = (0, 0.0)
         self._stopping = asyncio.Event()
@@ -159,6 +163,7 @@ class OpenDServer:
         print(f"listening {host}:{port}", flush=True)  # noqa: T201 - promised to whoever started us
         try:
             await self._live()
+            self._push_late(all_of_them=True)
         finally:
             server.close()
             await self._close_connections()
@@ -217,11 +222,8 @@ class OpenDServer:
         if self.calls.condition.outage == RESTART:
             connection.abort()
 
-    def _make_repeats(self) -> Repeats | None:
-        if DUPLICATE not in self._faults:
-            return None
-        rng = np.random.default_rng(self._faults.random(DUPLICATE).getrandbits(64))
-        return Repeats(self._faults.strength[DUPLICATE], rng)
+    def _make_later(self, fault: str) -> Later:
+        return Later(np.random.default_rng(self._faults.random(fault).getrandbits(64)))
 
     def _warm_up(self) -> None:
         """Compile the kernels before anybody waits for them, on a market that is thrown away."""
@@ -240,8 +242,11 @@ class OpenDServer:
             self.calls.book.expire(now_s)
             if self.calls.book.held.any():
                 self._faults.arm(now_s)
-            for turn in self._outages.step(now_s, now_s - stepped_s, anybody=bool(self.calls.book.held.any())):
+            elapsed_s, anybody = now_s - stepped_s, bool(self.calls.book.held.any())
+            for turn in self._outages.step(now_s, elapsed_s, anybody=anybody):
                 self._turn(turn)
+            for turn in self._stalls.step(now_s, elapsed_s, anybody=anybody):
+                self._stall(turn)
             self._tell_used_quota(now_s)
             generated = 0
             if not any(connection.is_congested for connection in self._connections):
@@ -258,8 +263,8 @@ class OpenDServer:
         `elapsed_s` is real time since the last step, for what comes so often a second; `behind_s` is
         how far the market's clock has to move, in real seconds.
         """
-        if self._repeats is not None:
-            self._push_again(self._repeats)
+        self._push_again()
+        self._push_late()
         sessions = self.market.sessions_now()
         book = self.calls.book
         # At full speed nothing but the clients' reading limits what is generated: only for those who read.
@@ -269,8 +274,10 @@ class OpenDServer:
         if len(pushed) and DROP in self._faults:
             pushed = leave_out(pushed, self._faults.strength[DROP], self._drops, self._counted)
         if len(pushed):
-            if self._repeats is not None:
-                self._repeats.offer(pushed)
+            pushed = self._late.choose(pushed, self._faults.share(REORDER))
+        if len(pushed):
+            if DUPLICATE in self._faults:
+                self._repeats.choose(pushed, self._faults.strength[DUPLICATE])
             frames = self._encoder.pushes(pushed, REALTIME)
             if self._faults.strikes(BAD_SHA1, elapsed_s):
                 spoil_sha1(frames, self._faults.random(BAD_SHA1))
@@ -325,10 +332,24 @@ class OpenDServer:
             if connection.client.takes_notices:
                 connection.send(notice)
 
-    def _push_again(self, repeats: Repeats) -> None:
-        due = repeats.due(self.market.store.state.ticks).only(self.calls.book.pushed != 0)
+    def _stall(self, turn: Turn) -> None:
+        """The links that there are fall silent, or go on; new ones are sound."""
+        for connection in tuple(self._connections):
+            if turn.begins:
+                connection.stall()
+            else:
+                connection.go_on()
+
+    def _push_again(self) -> None:
+        due = self._repeats.due(self.market.store.state.ticks).only(self.calls.book.pushed != 0)
         if len(due):
             self._repeated += due.ticks
+            self._send_all(self._encoder.pushes(due, REALTIME))
+
+    def _push_late(self, *, all_of_them: bool = False) -> None:
+        ticks = self.market.store.state.ticks
+        due = self._late.due(ticks, all_of_them=all_of_them).only(self.calls.book.pushed != 0)
+        if len(due):
             self._send_all(self._encoder.pushes(due, REALTIME))
 
     def _push_cached_again(self) -> None:

@@ -1,4 +1,5 @@
-"""When the simulated OpenD is not what it should be: without a login, a right, its backend, or there at all.
+"""When the simulated OpenD is not what it should be: without a login, a right, its backend, or there at all;
+and when its links stay silent.
 
 Each outage comes by chance, so often a second, or at a time that the command line names. Time is an
 argument; what it means to clients is opend_condition.py's business.
@@ -6,12 +7,15 @@ argument; what it means to clients is opend_condition.py's business.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from ticktape.simulate.faults import OUTAGES, Faults
+from ticktape.simulate.faults import Faults
 
 OUTAGE_S = 3.0
 """How long one lasts that comes by chance."""
+STALL_S = 40.0
+"""The same of a stall: longer than clients wait, who take a link for dead after some 30 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,17 @@ class Turn:
 
 
 class Outages:
-    """One at a time of each kind; none while another of them lasts."""
+    """One at a time: none while another of its kinds lasts.
 
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-        self._once = dict(faults.once)
+    Parameters
+    ----------
+    kinds : the names of the faults
+    lasts_s : how long one lasts that comes by chance
+    """
+
+    def __init__(self, faults: Faults, kinds: Collection[str], lasts_s: float) -> None:
+        self._faults, self._kinds, self._lasts_s = faults, kinds, lasts_s
+        self._once = {name: faults.once[name] for name in kinds if name in faults.once}
         self._since_s: float | None = None
         self._until_s = 0.0
         self.now: str | None = None
@@ -54,7 +64,7 @@ class Outages:
             if at_s <= since_s:
                 del self._once[name]
                 return name, lasts_s
-        for name in OUTAGES:
+        for name in self._kinds:
             if self._faults.strikes(name, elapsed_s):
-                return name, OUTAGE_S
+                return name, self._lasts_s
         return None
