@@ -51,6 +51,10 @@ class RowDiff:
                 kept.append(row)
         return kept
 
+    def knows(self, row: _Row) -> bool:
+        """Whether a row with the key of this one was published, whatever it said."""
+        return self._key(row) in self._published.get(str(row["symbol"]), {})
+
     def mark(self, rows: Iterable[_Row]) -> None:
         """Remember rows that are durable now, or were read back from the journal, oldest first."""
         for row in rows:

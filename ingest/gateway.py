@@ -18,7 +18,7 @@ from codec.opend.decoder import OpenDDecoder, Refused
 from codec.opend.notes import TIME_DISAGREEMENTS, UNLISTED_MARKETS, UNLISTED_NUMBERS
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
 from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
-from codec.opend.static_info import symbol_row
+from codec.opend.static_info import named_row, symbol_row
 from codec.tables import DEAD_LETTERS, SYMBOLS
 from ingest.backoff import Backoff
 from ingest.conditions import Conditions
@@ -372,6 +372,12 @@ class OpenDGateway:
         now_ns = time.time_ns()
         rows = [symbol_row(info, self.config.source, now_ns) for info in reply.s2c.staticInfoList]
         self._pipeline.append_rows(SYMBOLS.name, rows)
+
+    def named_by_pull(self, security: Security, name: str) -> None:
+        """All that is known of a symbol without static information; never instead of what was known once."""
+        row = named_row(security, name, self.config.source, time.time_ns())
+        if name and not self._pipeline.knows(SYMBOLS.name, row):
+            self._pipeline.append_rows(SYMBOLS.name, [row])
 
     def pull_given_up(self, security: Security) -> None:
         self.lane.give_up(self.lane.symbols.id_of(*security))

@@ -165,6 +165,10 @@ class TickPipeline:
         if len(self._rows) > before:
             self.wake()
 
+    def knows(self, table: str, row: Mapping[str, object]) -> bool:
+        """Whether a row of a polled table with this one's key is in the journal already."""
+        return self._diffs[table].knows(row)
+
     async def _run(self) -> None:
         while not (self._stopping and not self._holds_anything()):
             with contextlib.suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class PulledTicks:
     symbol_id: int | None
     first_row: int
     rows: int
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _note(row: list[int]) -> Note:
         case n.CONTROL:
             return ControlFrame(span, row[n.PROTO_ID], row[n.SERIAL], row[n.BODY_FORMAT])
         case n.PULLED:
-            return PulledTicks(row[n.SERIAL], symbol_id, row[n.FIRST_ROW], row[n.ROWS])
+            return PulledTicks(row[n.SERIAL], symbol_id, row[n.FIRST_ROW], row[n.ROWS], span)
         case n.REFUSED_FRAME:
             word, text = REASONS[row[n.REASON]]
             return Refused(span, row[n.PROTO_ID], row[n.SERIAL], word, text, None, None)

@@ -85,7 +85,7 @@ def _as_sent(note: Note, frame: ControlFrame, transcript: Transcript) -> Note:
     """A note on the protobuf frame, said of the frame that came."""
     match note:
         case PulledTicks():
-            return note
+            return replace(note, span=frame.span)
         case ControlFrame():
             return frame
         case Refused():

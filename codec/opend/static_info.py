@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 from codec.markets import HK, HK_FUTURE, SH, SZ, US, symbol_name
-from protos.opend import static_info_pb2
+from protos.opend import common_pb2, static_info_pb2
 
 SECURITY_TYPES: dict[int, str] = {
     1: "bond",
@@ -73,6 +73,13 @@ def symbol_row(info: static_info_pb2.SecurityStaticInfo, source: str, now_ns: in
         "delisted": int(basic.delisting) if basic.HasField("delisting") else None,
         "updated_at": now_ns,
     }
+
+
+def named_row(security: tuple[int, str], name: str, source: str, now_ns: int) -> dict[str, object]:
+    """A row of `symbols` of which the name is all that was said."""
+    market, code = security
+    basic = static_info_pb2.SecurityStaticBasic(security=common_pb2.Security(market=market, code=code), name=name)
+    return symbol_row(static_info_pb2.SecurityStaticInfo(basic=basic), source, now_ns)
 
 
 def _currency(market: int, code: str) -> str:

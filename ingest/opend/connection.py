@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from codec.opend.decoder import OpenDDecoder
-from codec.opend.protocol import HEADER_BYTES
+from codec.opend.protocol import HEADER_BYTES, ProtoId
 from ingest.lane import Lane
 from ingest.opend.encryption import WireMode
 from ingest.opend.events import (
@@ -48,6 +48,7 @@ class ConnectionWatcher(Protocol):
     def refused(self, news: list[tuple[Security, str]]) -> None: ...
     def state_changed(self, change: StateChange) -> None: ...
     def named(self, reply: static_info_pb2.GetStaticInfoResponse) -> None: ...
+    def named_by_pull(self, security: Security, name: str) -> None: ...
     def pull_given_up(self, security: Security) -> None: ...
     def request_failed(self, failed: Failed) -> None: ...
     def answered(self, proto_id: int) -> None: ...
@@ -206,6 +207,9 @@ class OpenDConnection:
                 watcher.answered(3010)
                 if (security := self.subscriber.pulled(event.serial)) is not None:
                     watcher.pulled(security, event)
+                    if event.name is not None and self._names.lacks(security):
+                        self._names.told_by_pull(security)
+                        watcher.named_by_pull(security, event.name)
             case Polled():
                 if (target := self.poller.replied(event.frame.serial, time.monotonic_ns())) is not None:
                     watcher.polled(target, event)
@@ -227,18 +231,26 @@ class OpenDConnection:
         if securities := self.subscriber.subscribed(event.serial, now_ns):
             self._names.want(securities, now_ns)
             self._watcher.subscribed(securities)
-        if self._names.ended(event.serial, now_ns):
-            assert isinstance(event.reply, static_info_pb2.GetStaticInfoResponse)
-            self._watcher.named(event.reply)
+        if isinstance(event.reply, static_info_pb2.GetStaticInfoResponse):
+            told = [info.basic.security for info in event.reply.s2c.staticInfoList]
+            if self._names.ended(event.serial, now_ns, {(each.market, each.code) for each in told}):
+                self._watcher.named(event.reply)
+                self._pull_nameless()
         self._changed(self._upkeep.replied(event.serial, event.reply, now_ns))
 
     def _failed(self, event: Failed, now_ns: int) -> None:
         self.poller.failed(event.serial, time.monotonic_ns(), timed_out=event.timed_out)
         self._upkeep.failed(event.serial, now_ns)
         self._names.failed(event.serial, now_ns, says_nothing=event.timed_out or self.subscriber.held)
+        self._pull_nameless()
         given_up = self.subscriber.failed(event.serial, event.text, now_ns, timed_out=event.timed_out)
         if given_up is not None:
             self._watcher.pull_given_up(given_up)
+
+    def _pull_nameless(self) -> None:
+        """What static information does not tell: a pull tells the name."""
+        for security in self._names.take_nameless():
+            self.subscriber.pull(security)
 
     def _changed(self, changes: Iterable[StateChange]) -> None:
         for change in changes:
@@ -271,7 +283,10 @@ class OpenDConnection:
         for security in self._tick_polls.due(now_ns, self._state.is_closed):
             subscriber.poll(security)
         for request in subscriber.next_requests(now_ns):
-            subscriber.sent(session.request(request.proto_id, request.message, now_ns), request)
+            serial = session.request(request.proto_id, request.message, now_ns)
+            if request.proto_id is ProtoId.GET_TICKER and self._names.lacks(request.ticket.securities[0]):
+                session.want_name(serial)
+            subscriber.sent(serial, request)
         if subscriber.held:
             return
         if subscriber.subscriptions.settled and (naming := self._names.next_request(now_ns)) is not None:

@@ -36,12 +36,16 @@ class Replied:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """GetTicker was answered: rows `first_row` to `first_row + rows` of the tick buffer."""
+    """GetTicker was answered: rows `first_row` to `first_row + rows` of the tick buffer.
+
+    `name` is what the gateway calls the symbol, empty where it does not say; None when nobody asked for it.
+    """
 
     serial: int
     symbol_id: int | None
     first_row: int
     rows: int
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

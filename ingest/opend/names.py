@@ -1,9 +1,12 @@
-"""Names and lot sizes of the subscribed symbols: asked once for each, and every day again. No socket, no clock."""
+"""Names and lot sizes of the subscribed symbols: asked once for each, and every day again. No socket, no clock.
+
+Of a symbol that the gateway says nothing of, its next pull tells at least the name.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from codec.opend.protocol import ProtoId
 from ingest.opend.requests import Request, Security, Ticket, wire_security
@@ -26,6 +29,9 @@ class Names:
         self._batch: tuple[Security, ...] = ()
         self._is_suspect = False
         self._serial: int | None = None
+        self._nameless: set[Security] = set()
+        self._newly_nameless: list[Security] = []
+        self._told_by_pull: set[Security] = set()
 
     def connection_ended(self) -> None:
         """What was on its way is asked again."""
@@ -41,6 +47,8 @@ class Names:
         """These are not wanted any more."""
         for security in securities:
             self._due_ns.pop(security, None)
+            self._nameless.discard(security)
+            self._told_by_pull.discard(security)
         self._changed()
 
     def next_request(self, now_ns: int) -> Request | None:
@@ -60,10 +68,12 @@ class Names:
         """It went out under `serial`."""
         self._serial = serial
 
-    def ended(self, serial: int, now_ns: int) -> bool:
-        """A request was answered; whether it was one of these."""
+    def ended(self, serial: int, now_ns: int, named: Collection[Security]) -> bool:
+        """A request was answered, about these; whether it was one of ours."""
         if serial != self._serial:
             return False
+        self._nameless.difference_update(named)
+        self._said_nothing_of(security for security in self._batch if security not in named)
         self._put_off(AGAIN_NS, now_ns)
         return True
 
@@ -73,17 +83,40 @@ class Names:
             return
         batch = self._batch
         if says_nothing:
+            self._said_nothing_of(batch)
             self._put_off(LATER_NS, now_ns)
         elif len(batch) > 1:
             middle = len(batch) // 2
             self._suspects.extendleft((batch[middle:], batch[:middle]))
             self._batch, self._serial = (), None
         else:
+            self._said_nothing_of(batch)
             self._put_off(AGAIN_NS, now_ns)
+
+    def take_nameless(self) -> list[Security]:
+        """Symbols that should be pulled for their names, each given once."""
+        taken, self._newly_nameless = self._newly_nameless, []
+        return taken
+
+    def lacks(self, security: Security) -> bool:
+        """Whether a pull of it should tell its name."""
+        return security in self._nameless
+
+    def told_by_pull(self, security: Security) -> None:
+        """It told what it could; it is not pulled for that again."""
+        self._nameless.discard(security)
+        self._told_by_pull.add(security)
 
     def deadline_ns(self) -> int | None:
         """When `next_request` has something by time alone."""
         return None if self._batch else self._earliest_ns
+
+    def _said_nothing_of(self, securities: Iterable[Security]) -> None:
+        for security in securities:
+            known = security in self._nameless or security in self._told_by_pull
+            if security in self._due_ns and not known:
+                self._nameless.add(security)
+                self._newly_nameless.append(security)
 
     def _changed(self) -> None:
         """Asked for after every read of the socket, so it is kept."""

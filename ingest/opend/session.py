@@ -24,6 +24,7 @@ from codec.opend.decoder import ControlFrame, OpenDDecoder, PulledTicks, Refused
 from codec.opend.json_bodies import UndecodableJson, to_json, to_protobuf
 from codec.opend.json_ticks import decode_either_format
 from codec.opend.protocol import HEADER, HEADER_BYTES, MAGIC, BodyFormat, ProtoId, pack_frame
+from codec.opend.pulled_name import pulled_name
 from codec.spans import Span, StreamBroken
 from ingest.opend.encryption import PLAIN, Encryption, WireMode
 from ingest.opend.events import (
@@ -157,6 +158,7 @@ class OpenDSession:
         self._held_ns: int | None = None
         self._serial = 0
         self._pending: dict[int, _Pending] = {}
+        self._names_wanted: set[int] = set()
         self._outgoing: list[bytes] = []
         c2s = init_connect_pb2.InitConnectC2S(
             clientVer=CLIENT_VERSION,
@@ -181,6 +183,10 @@ class OpenDSession:
         if len(self._pending) >= PENDING_MAX:
             raise LocalProtocolError(f"{PENDING_MAX} requests are unanswered")
         return self._send(proto_id, message, now_ns)
+
+    def want_name(self, serial: int) -> None:
+        """The answer to this GetTicker is to tell the symbol's name too."""
+        self._names_wanted.add(serial)
 
     def take_outgoing(self) -> bytes:
         """What must be sent now, oldest first; each byte is given once."""
@@ -301,7 +307,9 @@ class OpenDSession:
                 case PulledTicks():
                     if self._answers(ProtoId.GET_TICKER, note.serial):
                         del self._pending[note.serial]
-                        events.append(Pulled(note.serial, note.symbol_id, note.first_row, note.rows))
+                        name = pulled_name(_bytes(source, note.span)) if note.serial in self._names_wanted else None
+                        self._names_wanted.discard(note.serial)
+                        events.append(Pulled(note.serial, note.symbol_id, note.first_row, note.rows, name))
                 case Refused():
                     events.extend(self._refused(note, source))
             if events and isinstance(events[-1], Closed):

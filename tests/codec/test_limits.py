@@ -113,7 +113,7 @@ def test_a_frame_that_does_not_fit_waits_for_the_next_call() -> None:
     decoded, ticks = decode(second, ticks=ticks, decoder=decoder)
     assert not decoded.needs_room
     assert [type(note) for note in decoded.notes] == [Refused, PulledTicks]
-    assert decoded.notes[1] == PulledTicks(2, 0, 0, 5)
+    assert decoded.notes[1] == PulledTicks(2, 0, 0, 5, decoded.notes[1].span)
     assert ticks.rows == 5
 
 

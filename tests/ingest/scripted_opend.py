@@ -26,6 +26,8 @@ class Exchange:
     ticks: dict[str, list[int]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
     """Symbols that no Sub may name."""
+    nameless: set[str] = field(default_factory=set)
+    """Symbols that no request for static information may name."""
     logged_in: bool = True
     program: common_pb2.ProgramStatusType = common_pb2.ProgramStatusType_Ready
     market_states: dict[str, int] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class Exchange:
                 return wire.quota_frame(serial, *self.quota)
             case ProtoId.GET_STATIC_INFO:
                 asked = static_info_pb2.GetStaticInfoRequest.FromString(body).c2s.securityList
+                if self.nameless.intersection(map(_name, asked)):
+                    return wire.refusal_frame(proto_id, serial, "unknown stock")
                 return wire.names_frame(serial, [_name(security) for security in asked])
         return None
 

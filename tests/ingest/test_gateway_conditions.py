@@ -157,6 +157,29 @@ async def test_names_and_lot_sizes_are_written_once_and_when_they_change() -> No
     assert rows[US]["currency"] == "USD"
 
 
+async def test_a_symbol_without_static_information_has_the_name_that_its_pull_says() -> None:
+    exchange, journal = Exchange({HK: [0, 1], OTHER: [0]}, nameless={HK}), MemoryJournal()
+    for _ in range(2):
+        async with ScriptedOpenD(sound, exchange=exchange) as opend, running(opend.port, HK, OTHER, journal=journal):
+            await until(lambda: {row["symbol"] for row in journal.rows(SYMBOLS.name)} == {HK, OTHER})
+            await until(lambda: opend.asked[ProtoId.GET_TICKER] == 3)
+        exchange.nameless = {OTHER}
+    rows = {str(row["symbol"]): row for row in journal.rows(SYMBOLS.name)[:2]}
+    assert {name: value for name, value in rows[HK].items() if name != "updated_at"} == {
+        "source": "futu",
+        "symbol": HK,
+        "name": "NAME",
+        "security_type": "unknown",
+        "exchange": "unknown",
+        "lot_size": None,
+        "currency": "HKD",
+        "listed_on": None,
+        "delisted": None,
+    }
+    assert rows[OTHER]["name"] == OTHER.partition(".")[2]
+    assert [row["symbol"] for row in journal.rows(SYMBOLS.name)].count(OTHER) == 1, "what was known stays"
+
+
 async def test_other_symbols_are_taken_and_left_without_touching_what_stays() -> None:
     exchange = Exchange({HK: [0], OTHER: [0, 1], US: [0]})
     async with ScriptedOpenD(sound, exchange=exchange) as opend, running(opend.port, HK, OTHER) as run:

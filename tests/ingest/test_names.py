@@ -18,6 +18,7 @@ class Line:
     def __init__(self, *culprits: Security) -> None:
         self.names = Names()
         self.culprits = set(culprits)
+        self.silent: set[Security] = set()
         self.asked: list[tuple[Security, ...]] = []
         self._serial = 0
 
@@ -33,7 +34,7 @@ class Line:
             if self.culprits.intersection(named):
                 self.names.failed(self._serial, now_ns, says_nothing=False)
             else:
-                assert self.names.ended(self._serial, now_ns)
+                assert self.names.ended(self._serial, now_ns, set(named) - self.silent)
 
 
 def test_every_symbol_is_asked_for_in_batches_and_a_day_later_again() -> None:
@@ -72,7 +73,7 @@ def test_a_request_without_an_answer_is_made_again_a_minute_later_and_a_lost_one
     names.sent(2)
     names.connection_ended()
     assert names.next_request(LATER_NS) is not None
-    assert not names.ended(2, LATER_NS)
+    assert not names.ended(2, LATER_NS, ())
 
 
 def test_what_is_not_wanted_any_more_is_not_asked_for() -> None:
@@ -81,3 +82,22 @@ def test_what_is_not_wanted_any_more_is_not_asked_for() -> None:
     line.names.forget(hk(1))
     line.run(0)
     assert line.asked == [tuple(hk(2)[1:])]
+
+
+def test_what_is_refused_or_left_out_is_named_by_its_pull_once() -> None:
+    refused, left_out, known = hk(3)
+    line = Line(refused)
+    line.silent = {left_out}
+    line.names.want(hk(3), 0)
+    line.run(0)
+    assert sorted(line.names.take_nameless()) == [refused, left_out]
+    assert line.names.take_nameless() == []
+    assert [line.names.lacks(each) for each in hk(3)] == [True, True, False]
+    line.names.told_by_pull(refused)
+    assert not line.names.lacks(refused)
+    line.silent = {known}
+    line.run(AGAIN_NS)
+    assert line.names.take_nameless() == [known], "the others are pulled already, or told"
+    assert not line.names.lacks(left_out), "it was named after all"
+    line.names.forget([known])
+    assert not line.names.lacks(known)
