@@ -90,10 +90,11 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """The pulls of a symbol failed for good."""
+    """The pulls of a symbol failed for good; `leaves` when it is not asked for any more, and no tick will follow."""
 
     row: int
     symbol_id: int
+    leaves: bool = False
 
 
 Mark = Opening | Beginning | Pull | GivenUp
@@ -164,7 +165,7 @@ class TickAccount:
                 case Beginning():
                     self._beginning(mark)
                 case GivenUp():
-                    self._given_up(mark.symbol_id)
+                    self._given_up(mark)
                 case Pull():
                     assert begin == mark.row, "a pull's rows come after all that happened before it"
                     at = self._pull(mark, ticks, fresh)
@@ -371,16 +372,21 @@ class TickAccount:
 
     def _join(self, hole: Hole) -> None:
         """The link fails us again while a hole is open."""
-        hole.pulls, hole.rows_failed = 0, self.follower.rows(hole.symbol_id)
+        hole.pulls, hole.rows_failed, hole.waits = 0, self.follower.rows(hole.symbol_id), False
         hole.doubt = hole.doubt or self.follower.newest(hole.symbol_id)
 
-    def _given_up(self, symbol_id: int) -> None:
-        hole = self.ledger.holes.get(symbol_id)
+    def _given_up(self, mark: GivenUp) -> None:
+        symbol_id, hole = mark.symbol_id, self.ledger.holes.get(mark.symbol_id)
         if hole is None:
+            return
+        if not mark.leaves and self._can_wait(hole):
+            hole.waits = True
             return
         ranges = self.missing.of(symbol_id)
         if self._is_whole(hole):
             self._fill(hole)
+        elif hole.waits and not hole.written and self.follower.newest(symbol_id) is None:
+            self.ledger.forget(hole)  # it was never traded
         else:
             self._lose(hole, ranges)
         self.missing.take(symbol_id)
@@ -409,7 +415,9 @@ class TickAccount:
             hole.rows_before = hole.rows_failed = rows_before
             hole.supplied_before = supplied
         hole.filled += added
-        if self.missing.of(pull.symbol_id):
+        if not reached and self._can_wait(hole):
+            hole.waits = True
+        elif self.missing.of(pull.symbol_id):
             self._settle_counted(hole, sequences, reached=reached, to=_first_behind(had, ticks, pull))
         else:
             self._settle(hole, ticks, pull, reached=reached)
@@ -448,16 +456,22 @@ class TickAccount:
             self._write(hole)
         self._wanted.append(symbol_id)
 
+    def _can_wait(self, hole: Hole) -> bool:
+        """Whether the next tick, by its counter or as the first one, will say what is missing where no reply has.
+
+        So it is when a gateway was started anew and has forgotten what it had, or refuses to say.
+        """
+        is_counted = self.follower.counts(hole.symbol_id)
+        if self.follower.newest(hole.symbol_id) is None:
+            return is_counted or not hole.written  # perhaps it was never traded
+        return is_counted and hole.doubt is not None and not self._is_passed(hole)
+
     def _settle(self, hole: Hole, ticks: TickBuffer, pull: Pull, *, reached: bool) -> None:
         """Settle a hole of which nothing is known but its ends."""
         if reached or self._is_whole(hole):
             self._fill(hole)
             return
-        had = hole.gap.from_tick
-        if had is None and pull.rows == 0 and not hole.written:
-            self.ledger.forget(hole)  # it was never traded
-            return
-        self._lose(hole, (), to=_first_behind(had, ticks, pull))
+        self._lose(hole, (), to=_first_behind(hole.gap.from_tick, ticks, pull))
 
     def _doubt(self, refuted: Sequence[MissingRange]) -> None:
         """The gateway has nothing where its counter made a step."""
@@ -482,6 +496,8 @@ class TickAccount:
             is_counted = self.follower.counts(symbol_id)
             if is_counted and hole.gap.cause in _COUNTED_CAUSES and not self.missing.of(symbol_id):
                 self._fill(hole)
+            elif hole.waits and self._is_passed(hole):
+                self._tell(hole)
             elif not hole.written and (self.missing.of(symbol_id) or self.follower.rows(symbol_id) > hole.rows_before):
                 if self._is_whole(hole):
                     continue
@@ -492,6 +508,16 @@ class TickAccount:
         for symbol_id in self._come:
             self.ledger.correct(symbol_id, self._now_ns)
         self._come.clear()
+
+    def _tell(self, hole: Hole) -> None:
+        """The tick that a hole waited for is there: it is whole, or the gateway is asked once more."""
+        hole.waits = False
+        if self._is_whole(hole):
+            self._fill(hole)
+            return
+        if not hole.written:
+            self._write(hole)
+        self._wanted.append(hole.symbol_id)
 
     def _is_passed(self, hole: Hole) -> bool:
         """Whether a tick is there that came since the link failed us last."""

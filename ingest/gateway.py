@@ -380,7 +380,8 @@ class OpenDGateway:
             self._pipeline.append_rows(SYMBOLS.name, [row])
 
     def pull_given_up(self, security: Security) -> None:
-        self.lane.give_up(self.lane.symbols.id_of(*security))
+        leaves = all(each.security != security for each in self._wanted)
+        self.lane.give_up(self.lane.symbols.id_of(*security), leaves=leaves)
         self._pipeline.gathered(self.lane)
 
     def asked_polls(self) -> None:

@@ -148,9 +148,9 @@ class Lane:
         """Ticks of a symbol may be missing from here on; the next pull of it settles that."""
         self._marks.append(Opening(self._row, symbol_id, cause, gateway))
 
-    def give_up(self, symbol_id: int) -> None:
-        """The pulls of a symbol failed for good."""
-        self._marks.append(GivenUp(self._row, symbol_id))
+    def give_up(self, symbol_id: int, *, leaves: bool = False) -> None:
+        """The pulls of a symbol failed for good; `leaves` when it is not asked for any more."""
+        self._marks.append(GivenUp(self._row, symbol_id, leaves))
 
     def mark_pull(self, symbol_id: int, first_row: int, rows: int, gateway: str, *, looks: bool = False) -> None:
         """Rows of `ticks` answer a pull; `looks` when it was asked for because the symbol is silent."""

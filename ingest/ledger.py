@@ -107,6 +107,7 @@ class Hole:
     doubt : the newest tick when the link first failed us in it: what came of that day behind it, only a
         reply that reaches back can say
     pulls : how many were answered and left something to ask for
+    waits : pulls have told nothing of it; the next tick will
     """
 
     symbol_id: int
@@ -118,6 +119,7 @@ class Hole:
     written: bool = False
     doubt: TickAt | None = None
     pulls: int = 0
+    waits: bool = False
 
 
 @dataclass(slots=True)

@@ -6,13 +6,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ticktape.simulate.faults import PLANNABLE
+from ticktape.simulate.faults import PLANNABLE, RESTART
 
 KILL = "kill-9"
 """Our daemon is killed and started again."""
 _KILL_SHARE = 0.12
 _FIRST, _LAST = 0.06, 0.9
 """Parts of the day: before, everything is subscribed; after, everything is filled again."""
+_LAST_RESTART = 0.75
+"""Only ticks that follow tell what is missing when a gateway forgets what it had: each symbol must have some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +67,10 @@ def make_plan(
     # One in each equal part of the day, so that they neither pile up nor leave it.
     part_s = (_LAST - _FIRST) * duration_s / max(faults, 1)
     times_s = [_FIRST * duration_s + (number + rng.random()) * part_s for number in range(faults)]
+    late = [number for number, at_s in enumerate(times_s) if at_s > _LAST_RESTART * duration_s]
+    early = [number for number in range(faults - len(late)) if chosen[number] != RESTART]
+    for number in late:
+        if chosen[number] == RESTART:
+            other = early.pop()
+            chosen[number], chosen[other] = chosen[other], chosen[number]
     return Plan(seed, symbols, rate, speed, duration_s, tuple(zip(times_s, chosen, strict=True)))

@@ -21,13 +21,12 @@ def test_a_short_day_with_every_kind_of_fault(tmp_path: Path) -> None:
 
     Of this seed the stall is early: our watchdog ends it before the kill, and while ticks still come.
     """
-    kinds = [fault for fault in PLANNABLE if fault != RESTART]
-    plan = make_plan(seed=20, symbols=20, rate=60, speed=60, duration_s=60, faults=1 + len(kinds), kinds=kinds)
+    plan = make_plan(seed=152, symbols=20, rate=60, speed=60, duration_s=60, faults=1 + len(PLANNABLE))
     said: list[str] = []
     report = run_day(plan, tmp_path, said.append)
     assert report.differences == [], (said, report.ledger)
     assert report.struck[KILL] == 1
-    assert set(report.struck) >= {KILL, *kinds}
+    assert set(report.struck) >= {KILL, *PLANNABLE}
     assert report.comparison.made > 500
 
 
@@ -42,6 +41,14 @@ def test_the_same_seed_is_the_same_plan() -> None:
     assert len(plan.kills_s) == 5
     assert plan.faults[0][0] > 0
     assert plan.faults[-1][0] < 390
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_gateway_forgets_what_it_had_near_the_end(seed: int) -> None:
+    plan = make_plan(seed=seed, symbols=300, rate=2000, speed=60, duration_s=450.0, faults=40)
+    restarts = [at_s for at_s, fault in plan.faults if fault == RESTART]
+    assert 3 <= len(restarts) <= 5
+    assert max(restarts) < 450 - 112
 
 
 def table(rows: list[tuple[str, int]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The ledger against an oracle that knows which ticks were lost, over random days of a gateway.
 
-Whatever is dropped, broken off, answered late, killed or trimmed: every tick that was traded is in the
+Whatever is dropped, broken off, answered late, forgotten, killed or trimmed: every tick that was traded is in the
 journal or lies inside a `lost` row, and where the exchange counts its ticks the rows say how many.
 """
 
@@ -70,6 +70,10 @@ class World:
         self.first_day: dict[str, int] = {}
         self.asked: list[str] = []
         self.late: list[tuple[str, int]] = []
+        self.forgotten: dict[str, int] = defaultdict(int)
+        """How many of a symbol's ticks the gateway has forgotten."""
+        self.unsure: set[str] = set()
+        """Symbols whose counter cannot always say how many are missing: a day has ended."""
         self.start()
 
     # The client.
@@ -157,8 +161,18 @@ class World:
                 self.first_day[symbol] = day_of_place(place_of(self.exchange.second << 32))
             self.lane.begin(self.ids[symbol], "g")
             if self.random.random() < 0.5:
-                self.hear(symbol, self.exchange.traded[symbol][-4:], CACHE)
+                self.hear(symbol, self.cached(symbol)[-4:], CACHE)
             self.asked.append(symbol)
+
+    def cached(self, symbol: str) -> list[int]:
+        """What the gateway still has."""
+        return self.exchange.traded[symbol][self.forgotten[symbol] :]
+
+    def restart(self) -> None:
+        """The gateway is started anew and has forgotten what it had."""
+        self.disconnect()
+        for symbol in SYMBOLS:
+            self.forgotten[symbol] = len(self.exchange.traded[symbol])
 
     def bad_frame(self) -> None:
         """A push that cannot be read: nobody knows whose ticks it held."""
@@ -178,7 +192,7 @@ class World:
         if self.random.random() < 0.1:
             self.lane.give_up(self.ids[symbol])
             return
-        row, reply = self.lane.ticks.rows, self.exchange.traded[symbol][-REPLY_TICKS:]
+        row, reply = self.lane.ticks.rows, self.cached(symbol)[-REPLY_TICKS:]
         self.hear(symbol, reply, PULL)
         self.lane.mark_pull(self.ids[symbol], row, len(reply), "g")
 
@@ -197,6 +211,7 @@ class World:
         if self.connected:  # the last ticks of a day on a link that stands leave no trace
             for symbol in SYMBOLS:
                 self.hear(symbol, [self.exchange.trade(symbol)], REALTIME)
+        self.unsure.update(SYMBOLS)
         self.exchange.next_day()
 
     def end(self) -> None:
@@ -225,6 +240,7 @@ STEPS: tuple[tuple[str, int], ...] = (
     ("flush", 16),
     ("answer", 14),
     ("disconnect", 3),
+    ("restart", 1),
     ("connect", 6),
     ("bad_frame", 2),
     ("snapshot", 2),
@@ -269,6 +285,8 @@ def check(world: World) -> None:
         if symbol == US:
             assert all((row["missing"], row["certainty"]) == (None, "suspected") for row in lost)
             continue
+        if symbol not in world.unsure:
+            assert all(row["certainty"] == "certain" for row in lost), f"{symbol}: the counter says it all: {lost}"
         certain = [row for row in lost if row["certainty"] == "certain"]
         for row in certain:
             within = [sequence for sequence in missing if inside(sequence, row)]

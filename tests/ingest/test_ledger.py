@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.columns import DELIVERY_CODE, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US
@@ -220,6 +220,96 @@ def test_what_is_kept_of_losses_is_bounded() -> None:
     assert len(link.lane.account.ledger.losses[link.id]) == LOSSES_MAX
 
 
+# A gateway that was started anew has forgotten what it had.
+
+
+def test_an_empty_reply_leaves_it_to_the_next_tick_what_is_missing() -> None:
+    link = Link(begins_with=map(at, range(1, 11)))
+    link.open(CAUSE_RECONNECT)
+    link.pull([])
+    assert link.flush() == []
+    link.hear(map(at, (16, 17)))
+    [row] = link.flush()
+    assert said([row]) == [("reconnect", "open", 0, 5, "certain")]
+    assert link.wanted == [link.id], "by now the gateway may have more"
+    link.pull(map(at, range(14, 18)))
+    [row] = link.flush()
+    assert said([row]) == [("reconnect", "lost", 2, 3, "certain")]
+    assert (row["from_sequence"], row["to_sequence"]) == (at(10), at(14))
+    link.hear([at(18)])
+    assert link.flush() == []
+
+
+def test_an_empty_reply_before_the_next_one_in_turn_missed_nothing() -> None:
+    link = Link(begins_with=[at(1)])
+    link.open(CAUSE_DECODE_ERROR)
+    link.pull([])
+    assert said(link.flush()) == [("decode_error", "open", 0, None, "suspected")]
+    link.hear([at(2)])
+    assert said(link.flush()) == [("decode_error", "filled", 0, 0, "certain")]
+    assert link.wanted == []
+
+
+def test_an_empty_reply_hides_no_step_that_is_known_already() -> None:
+    link = Link(begins_with=[at(1)])
+    link.hear([at(4)])
+    link.open(CAUSE_RECONNECT)
+    link.pull([])
+    link.hear([at(7)])
+    link.flush()
+    link.pull([at(7)])
+    link.flush()
+    assert said(link.rows) == [("sequence_step", "open", 0, 4, "certain"), ("sequence_step", "lost", 0, 4, "certain")]
+
+
+def test_a_symbol_that_never_traded_waits_for_its_first_tick() -> None:
+    link = Link()
+    link.open(CAUSE_DECODE_ERROR)
+    link.pull([])
+    link.hear([at(4)])
+    link.flush()
+    link.pull([at(4)])
+    link.flush()
+    assert said(link.rows)[-1] == ("decode_error", "lost", 0, 3, "certain")
+    assert len({row["gap_id"] for row in link.rows}) == 1
+
+
+def test_a_second_failure_asks_again_while_a_hole_waits() -> None:
+    link = Link(begins_with=[at(1)])
+    link.open(CAUSE_RECONNECT)
+    link.pull([])
+    link.open(CAUSE_RECONNECT)
+    link.hear([at(4)])
+    assert said(link.flush()) == [("reconnect", "open", 0, 2, "certain")]
+    assert link.wanted == [], "a pull is on its way"
+    link.lane.give_up(link.id)
+    assert said(link.flush()) == [("reconnect", "lost", 0, 2, "certain")]
+
+
+def test_pulls_that_fail_leave_it_to_the_next_tick_too() -> None:
+    link = Link(begins_with=[at(1)])
+    link.open(CAUSE_DECODE_ERROR)
+    link.lane.give_up(link.id)
+    link.open(CAUSE_RECONNECT)
+    link.lane.give_up(link.id)
+    link.hear([at(5)])
+    link.flush()
+    assert link.wanted == [link.id]
+    link.lane.give_up(link.id)
+    link.flush()
+    assert said(link.rows) == [
+        ("decode_error", "open", 0, None, "suspected"),
+        ("decode_error", "lost", 0, 3, "certain"),
+    ]
+
+
+def test_a_symbol_that_leaves_waits_for_no_tick() -> None:
+    link = Link(begins_with=[at(1)])
+    link.open(CAUSE_DECODE_ERROR)
+    link.lane.give_up(link.id, leaves=True)
+    assert said(link.flush())[-1] == ("decode_error", "lost", 0, None, "suspected")
+
+
 # Where it does not.
 
 
@@ -275,7 +365,22 @@ def test_a_late_start_may_have_missed_anything() -> None:
 def test_a_symbol_that_was_never_traded_has_no_hole() -> None:
     link = Link(US)
     link.pull([])
+    link.flush()
+    link.lane.give_up(link.id, leaves=True)
     assert link.flush() == []
+
+
+def test_a_late_start_of_which_the_gateway_has_nothing_is_told_with_the_first_tick() -> None:
+    link = Link(US)
+    link.pull([])
+    assert link.flush() == []
+    link.hear([at(30)])
+    assert said(link.flush()) == [("late_start", "open", 0, None, "suspected")]
+    assert link.wanted == [link.id]
+    link.pull([at(30)])
+    [row] = link.flush()
+    assert said([row]) == [("late_start", "lost", 0, None, "suspected")]
+    assert (row["from_sequence"], row["to_sequence"]) == (None, at(30))
 
 
 def test_an_empty_reply_reaches_nothing() -> None:
@@ -404,6 +509,7 @@ def test_the_name_of_a_hole_is_made_of_what_it_is() -> None:
 sequences = st.none() | st.integers(-(2**60), 2**60)
 
 
+@settings(deadline=None)
 @given(
     had=sequences,
     to=sequences,
