@@ -385,7 +385,7 @@ class TickAccount:
         ranges = self.missing.of(symbol_id)
         if self._is_whole(hole):
             self._fill(hole)
-        elif hole.waits and not hole.written and self.follower.newest(symbol_id) is None:
+        elif not hole.written and self.follower.newest(symbol_id) is None:
             self.ledger.forget(hole)  # it was never traded
         else:
             self._lose(hole, ranges)
@@ -463,13 +463,16 @@ class TickAccount:
         """
         is_counted = self.follower.counts(hole.symbol_id)
         if self.follower.newest(hole.symbol_id) is None:
-            return is_counted or not hole.written  # perhaps it was never traded
+            return is_counted == hole.written  # what is not written may be forgotten where the first tick counts
         return is_counted and hole.doubt is not None and not self._is_passed(hole)
 
     def _settle(self, hole: Hole, ticks: TickBuffer, pull: Pull, *, reached: bool) -> None:
         """Settle a hole of which nothing is known but its ends."""
         if reached or self._is_whole(hole):
             self._fill(hole)
+            return
+        if not hole.written and self.follower.newest(hole.symbol_id) is None:
+            self.ledger.forget(hole)  # it was never traded
             return
         self._lose(hole, (), to=_first_behind(hole.gap.from_tick, ticks, pull))
 
