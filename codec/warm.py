@@ -70,6 +70,7 @@ def _warm_common(symbols: SymbolTable) -> None:
     window, diff = SequenceWindow(symbols), FlowDiff(symbols)
     verdict = window.test(ticks)
     window.mark(ticks, verdict)
+    window.export()
     DayCounts(symbols).add(ticks, verdict.fresh, verdict.ordinals)
     TickFollower(symbols, has_counter=True).follow(ticks, verdict.fresh, 0, 1)
     TickEncoder("", symbols, [""]).encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows)

@@ -207,6 +207,26 @@ def _mark(
         marked[symbol] += 1
 
 
+@kernel
+def _unroll(
+    known: NDArray[np.int64],
+    marked: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    sequences: NDArray[np.int64],
+    checks: NDArray[np.int64],
+    ordinals: NDArray[np.uint32],
+) -> None:
+    """Write the keys of the first len(counts) symbols one behind the other, each symbol's oldest first."""
+    place = 0
+    for symbol in range(len(counts)):
+        for number in range(counts[symbol]):
+            ring_at = (marked[symbol] - counts[symbol] + number) & (WINDOW_KEYS - 1)
+            sequences[place] = known[symbol, ring_at, _KEY_SEQUENCE]
+            checks[place] = known[symbol, ring_at, _KEY_CHECK]
+            ordinals[place] = known[symbol, ring_at, _KEY_ORDINAL]
+            place += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What `SequenceWindow.test` found of the rows of a buffer.
@@ -311,34 +331,26 @@ class SequenceWindow:
         return min(count, WINDOW_KEYS), int(known[symbol_id, first, _KEY_SEQUENCE]), int(newest[symbol_id])
 
     def export(self) -> bytes:
-        """The whole state, for `restore` in another process."""
+        """The whole state, for `restore` in another process.
+
+        Each part is one piece of memory, got and given back whole: thousands of small ones would stay with the
+        process.
+        """
         self._make_room()
         _, known, _, marked = self._arrays
-        names: list[str] = []
-        counts: list[int] = []
-        parts: tuple[list[NDArray[Any]], ...] = ([], [], [])
-        for id_, name in enumerate(self._table.names):
-            held = min(int(marked[id_]), WINDOW_KEYS)
-            if held == 0:
-                continue
-            first = int(marked[id_]) - held
-            order = np.arange(first, first + held) % WINDOW_KEYS  # oldest first
-            names.append(name)
-            counts.append(held)
-            for number, part in enumerate(parts):
-                part.append(known[id_, order, number])
+        counts = np.minimum(marked[: len(self._table.names)], WINDOW_KEYS)
+        held = int(counts.sum())
+        sequences, checks, ordinals = np.empty(held, np.int64), np.empty(held, np.int64), np.empty(held, np.uint32)
+        _unroll(known, marked, counts, sequences, checks, ordinals)
+        present = np.flatnonzero(counts)
         sink = io.BytesIO()
-        kinds = (np.int64, np.uint64, np.uint32)
-        joined = [
-            np.concatenate([np.empty(0, np.int64), *part]).astype(kind) for part, kind in zip(parts, kinds, strict=True)
-        ]
         np.savez(
             sink,
-            names=np.array(names, np.str_),
-            counts=np.array(counts, np.int64),
-            sequences=joined[0],
-            checks=joined[1],
-            ordinals=joined[2],
+            names=np.array([self._table.names[id_] for id_ in present.tolist()], np.str_),
+            counts=counts[present],
+            sequences=sequences,
+            checks=checks.view(np.uint64),
+            ordinals=ordinals,
         )
         return sink.getvalue()
 

@@ -46,6 +46,8 @@ WAITING_ROWS_MAX = 1 << 13
 POLLED_TABLES = (CAPITAL_DISTRIBUTION, ARK_DYNAMIC, SYMBOLS)
 """Tables with one row for what was asked: only new and changed ones go on."""
 SNAPSHOT_EVERY_S = 30.0
+SNAPSHOT_REST = 50.0
+"""A snapshot's own time as often before the next one: thousands of full windows take seconds to write."""
 _RETRY_S = 0.2
 
 
@@ -289,5 +291,7 @@ class TickPipeline:
     def _save_windows(self) -> None:
         if self._left_behind:
             return  # the accounts know of rows that the journal does not have: the last snapshot stands
+        began_s = time.monotonic()
         self._windows.save(export_seen(self._lanes, self._diffs, self._coverage))
-        self._snapshot_due_s = time.monotonic() + SNAPSHOT_EVERY_S
+        ended_s = time.monotonic()
+        self._snapshot_due_s = ended_s + max(SNAPSHOT_EVERY_S, SNAPSHOT_REST * (ended_s - began_s))

@@ -18,7 +18,7 @@ from tests.support.sdk import simulator_options
 from tests.support.simulator import Simulator, opend_simulator
 from ticktape.simulate.symbols import list_symbols
 
-SYMBOLS, TICKS, RATE = 20, 2000, 1350
+SYMBOLS, TICKS, RATE = 20, 1000, 675
 """So few that the last 1000 ticks of a symbol are all it has, however slow the machine."""
 
 _EVERYTHING = "mid-frame-close=8,bad-sha1=12,duplicate=0.2,cached-repush=20,split"
@@ -72,7 +72,6 @@ async def test_what_is_journaled_is_what_was_traded(
     expected = {symbol: {key: of[key] for key in ("rows", "checksum")} for symbol, of in traded.items()}
     assert run.journal.truth() == expected
     assert len(expected) == SYMBOLS
-    assert max(of["rows"] for of in expected.values()) <= 1000
     stats = run.pipeline.stats
     assert sum(of["rows"] for of in expected.values()) == TICKS == stats.journaled_rows["ticks"]
     assert stats.received_rows["ticks"] == TICKS + stats.repeat_rows["ticks"]

@@ -12,13 +12,16 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tests.support.sdk import open_context
 
 HK_SYMBOL, US_SYMBOL = "HK.00700", "US.AAPL"
-PUSHES_FOR_S = 1.5
+PUSHES_MIN = 60
+"""Of each symbol, before the calls: cached ones and then some that came as they happened."""
+PUSHES_WAIT_S = 30.0
 
 
 def observe(sdk: Any, port: str, mode: str, key_file: str) -> dict[str, Any]:
@@ -42,7 +45,13 @@ def observe(sdk: Any, port: str, mode: str, key_file: str) -> dict[str, Any]:
         seen["unknown_symbol"] = context.subscribe(["HK.99999"], [sdk.SubType.TICKER])
         symbols = [HK_SYMBOL, US_SYMBOL]
         seen["subscribe"] = context.subscribe(symbols, [sdk.SubType.TICKER], session=sdk.Session.ALL)
-        time.sleep(PUSHES_FOR_S)
+        deadline_s = time.monotonic() + PUSHES_WAIT_S
+        while time.monotonic() < deadline_s:
+            time.sleep(0.1)
+            with lock:
+                codes = Counter(tick["code"] for tick in pushed)
+            if min(codes[symbol] for symbol in symbols) >= PUSHES_MIN:
+                break
         for name, symbol in (("ticker_hk", HK_SYMBOL), ("ticker_us", US_SYMBOL)):
             ret, frame = context.get_rt_ticker(symbol, 1000)
             seen[name] = (ret, frame.to_dict("records") if ret == sdk.RET_OK else frame)

@@ -62,7 +62,7 @@ def _values(table: Table, column: Column, rows: int, first: int, rng: np.random.
         return pa.array((_START_DAY + rng.integers(0, 5, rows)).astype(np.int32), mask=mask).cast(kind_type)
     if kind is Kind.EARLY_DATE:
         days = rng.integers(_FIRST_DAY, _LAST_DAY, rows).astype(np.int32)
-        days[:2] = _FIRST_DAY, _LAST_DAY
+        days[:2] = (_FIRST_DAY, _LAST_DAY)[:rows]
         return pa.array(days, mask=mask).cast(kind_type)
     if kind is Kind.TIME_US:
         return pa.array(_START_US + numbers * 1001, mask=mask).cast(kind_type)
