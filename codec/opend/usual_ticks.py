@@ -65,8 +65,6 @@ NOT_AS_USUAL = -1
 """Returned instead of a position."""
 
 _DELIVERY_PULL, _DELIVERY_REALTIME = DELIVERY.code("pull"), DELIVERY.code("realtime")
-_TICK_BYTES_MIN = 2 + SECOND_BYTES + 10 + 2 + 9 + 2 + 9
-"""A tick with every required field and a sequence of nine bytes."""
 
 _EXPONENT = np.uint64(0x7FF0_0000_0000_0000)
 _BYTE = np.uint64(0xFF)
