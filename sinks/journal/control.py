@@ -37,7 +37,10 @@ class ControlState:
         self.path = folder / CONTROL_FILE
         self._lock = threading.Lock()
         with self._errors():
-            self._db = sqlite3.connect(self.path, timeout=_BUSY_S_MAX, isolation_level=None, check_same_thread=False)
+            # No statement is kept: one would keep what was bound to it last, and a snapshot has a hundred megabytes.
+            self._db = sqlite3.connect(
+                self.path, timeout=_BUSY_S_MAX, isolation_level=None, check_same_thread=False, cached_statements=0
+            )
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
