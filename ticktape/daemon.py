@@ -26,6 +26,7 @@ from ticktape.audit.coverage import store_coverage
 from ticktape.gateways import GatewaysHop
 from ticktape.hops import Hop, JournalHop, RelayHop, WriterHop
 from ticktape.http import HttpServer
+from ticktape.memory import give_back_large_pieces
 from ticktape.metrics import Exposition, Sample
 from ticktape.reload import Reloader, SettingsSource
 from ticktape.settings import Settings
@@ -201,6 +202,7 @@ class Daemon:
 def run_daemon(source: SettingsSource, role: Role) -> None:
     """Run what the files say until SIGTERM or SIGINT. Raises TicktapeError for what makes it useless to go on."""
     settings = source.load()
+    give_back_large_pieces()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run_until_signalled(settings, role, source))
 
