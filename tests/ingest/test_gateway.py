@@ -463,24 +463,29 @@ async def test_a_refused_symbol_is_said_once_and_the_others_go_on() -> None:
 
 
 async def test_a_hole_whose_pulls_all_fail_is_lost() -> None:
-    """After the frame that could not be read, the gateway refuses every pull: nothing more can be asked."""
+    """After the frame that could not be read, the gateway refuses every pull: the next tick tells how many it held."""
     exchange = Exchange({HK: [1, 2]})
 
     async def refuses_pulls(peer: Peer) -> None:
         await peer.serve(1 + 1 + 1)
         peer.send(wire.with_bad_sha1(exchange.trade(HK, range(3, 5))))
+        refused = 0
         while True:
             proto_id, serial, body = await peer.request()
-            if proto_id == ProtoId.GET_TICKER:
-                peer.send(wire.refusal_frame(proto_id, serial, "no right"))
-            else:
+            if proto_id != ProtoId.GET_TICKER:
                 peer.answer(proto_id, serial, body)
+                continue
+            peer.send(wire.refusal_frame(proto_id, serial, "no right"))
+            refused += 1
+            if refused == 3:
+                peer.send(exchange.trade(HK, range(5, 6)))
 
     async with ScriptedOpenD(refuses_pulls, exchange=exchange) as opend, running(opend.port, HK) as run:
         [row] = await run.settled(1)
         assert run.gateway.status()["open_gaps"] == 0
-    assert (row["state"], row["cause"], row["symbol"], row["missing"]) == ("lost", "decode_error", HK, None)
-    assert sorted(run.journal.sequences()) == sequences(range(1, 3))
+    assert (row["state"], row["cause"], row["symbol"]) == ("lost", "decode_error", HK)
+    assert (row["missing"], row["certainty"]) == (2, "certain")
+    assert sorted(run.journal.sequences()) == sequences([1, 2, 5])
 
 
 @pytest.mark.parametrize("kind", ["refused", "bad sha1", "undecodable"])
