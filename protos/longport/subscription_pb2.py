@@ -24,23 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/longport/subscription.proto\x12\x11ticktape.longport\"+\n\x17UserQuoteProfileRequest\x12\x10\n\x08language\x18\x01 \x01(\t\":\n\tRateLimit\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x05\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\r\n\x05\x62urst\x18\x03 \x01(\x05\"\xb0\x01\n\x18UserQuoteProfileResponse\x12\x11\n\tmember_id\x18\x01 \x01(\x03\x12\x13\n\x0bquote_level\x18\x02 \x01(\t\x12\x17\n\x0fsubscribe_limit\x18\x03 \x01(\x05\x12!\n\x19history_candlestick_limit\x18\x04 \x01(\x05\x12\x30\n\nrate_limit\x18\x05 \x03(\x0b\x32\x1c.ticktape.longport.RateLimit\"g\n\x10SubscribeRequest\x12\x0e\n\x06symbol\x18\x01 \x03(\t\x12,\n\x08sub_type\x18\x02 \x03(\x0e\x32\x1a.ticktape.longport.SubType\x12\x15\n\ris_first_push\x18\x03 \x01(\x08\"e\n\x12UnsubscribeRequest\x12\x0e\n\x06symbol\x18\x01 \x03(\t\x12,\n\x08sub_type\x18\x02 \x03(\x0e\x32\x1a.ticktape.longport.SubType\x12\x11\n\tunsub_all\x18\x03 \x01(\x08*I\n\x07SubType\x12\x10\n\x0cUNKNOWN_TYPE\x10\x00\x12\t\n\x05QUOTE\x10\x01\x12\t\n\x05\x44\x45PTH\x10\x02\x12\x0b\n\x07\x42ROKERS\x10\x03\x12\t\n\x05TRADE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"protos/longport/subscription.proto\x12\x11ticktape.longport\"K\n\x0bSubTypeList\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12,\n\x08sub_type\x18\x02 \x03(\x0e\x32\x1a.ticktape.longport.SubType\"H\n\x14SubscriptionResponse\x12\x30\n\x08sub_list\x18\x01 \x03(\x0b\x32\x1e.ticktape.longport.SubTypeList\"g\n\x10SubscribeRequest\x12\x0e\n\x06symbol\x18\x01 \x03(\t\x12,\n\x08sub_type\x18\x02 \x03(\x0e\x32\x1a.ticktape.longport.SubType\x12\x15\n\ris_first_push\x18\x03 \x01(\x08\"e\n\x12UnsubscribeRequest\x12\x0e\n\x06symbol\x18\x01 \x03(\t\x12,\n\x08sub_type\x18\x02 \x03(\x0e\x32\x1a.ticktape.longport.SubType\x12\x11\n\tunsub_all\x18\x03 \x01(\x08*I\n\x07SubType\x12\x10\n\x0cUNKNOWN_TYPE\x10\x00\x12\t\n\x05QUOTE\x10\x01\x12\t\n\x05\x44\x45PTH\x10\x02\x12\x0b\n\x07\x42ROKERS\x10\x03\x12\t\n\x05TRADE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.longport.subscription_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBTYPE']._serialized_start=549
-  _globals['_SUBTYPE']._serialized_end=622
-  _globals['_USERQUOTEPROFILEREQUEST']._serialized_start=57
-  _globals['_USERQUOTEPROFILEREQUEST']._serialized_end=100
-  _globals['_RATELIMIT']._serialized_start=102
-  _globals['_RATELIMIT']._serialized_end=160
-  _globals['_USERQUOTEPROFILERESPONSE']._serialized_start=163
-  _globals['_USERQUOTEPROFILERESPONSE']._serialized_end=339
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=341
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=444
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=446
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=547
+  _globals['_SUBTYPE']._serialized_start=416
+  _globals['_SUBTYPE']._serialized_end=489
+  _globals['_SUBTYPELIST']._serialized_start=57
+  _globals['_SUBTYPELIST']._serialized_end=132
+  _globals['_SUBSCRIPTIONRESPONSE']._serialized_start=134
+  _globals['_SUBSCRIPTIONRESPONSE']._serialized_end=206
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=208
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=311
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_start=313
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=414
 # @@protoc_insertion_point(module_scope)

@@ -20,35 +20,19 @@ DEPTH: SubType
 BROKERS: SubType
 TRADE: SubType
 
-class UserQuoteProfileRequest(_message.Message):
-    __slots__ = ("language",)
-    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
-    language: str
-    def __init__(self, language: _Optional[str] = ...) -> None: ...
+class SubTypeList(_message.Message):
+    __slots__ = ("symbol", "sub_type")
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    SUB_TYPE_FIELD_NUMBER: _ClassVar[int]
+    symbol: str
+    sub_type: _containers.RepeatedScalarFieldContainer[SubType]
+    def __init__(self, symbol: _Optional[str] = ..., sub_type: _Optional[_Iterable[_Union[SubType, str]]] = ...) -> None: ...
 
-class RateLimit(_message.Message):
-    __slots__ = ("command", "limit", "burst")
-    COMMAND_FIELD_NUMBER: _ClassVar[int]
-    LIMIT_FIELD_NUMBER: _ClassVar[int]
-    BURST_FIELD_NUMBER: _ClassVar[int]
-    command: int
-    limit: int
-    burst: int
-    def __init__(self, command: _Optional[int] = ..., limit: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
-
-class UserQuoteProfileResponse(_message.Message):
-    __slots__ = ("member_id", "quote_level", "subscribe_limit", "history_candlestick_limit", "rate_limit")
-    MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
-    QUOTE_LEVEL_FIELD_NUMBER: _ClassVar[int]
-    SUBSCRIBE_LIMIT_FIELD_NUMBER: _ClassVar[int]
-    HISTORY_CANDLESTICK_LIMIT_FIELD_NUMBER: _ClassVar[int]
-    RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
-    member_id: int
-    quote_level: str
-    subscribe_limit: int
-    history_candlestick_limit: int
-    rate_limit: _containers.RepeatedCompositeFieldContainer[RateLimit]
-    def __init__(self, member_id: _Optional[int] = ..., quote_level: _Optional[str] = ..., subscribe_limit: _Optional[int] = ..., history_candlestick_limit: _Optional[int] = ..., rate_limit: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ...) -> None: ...
+class SubscriptionResponse(_message.Message):
+    __slots__ = ("sub_list",)
+    SUB_LIST_FIELD_NUMBER: _ClassVar[int]
+    sub_list: _containers.RepeatedCompositeFieldContainer[SubTypeList]
+    def __init__(self, sub_list: _Optional[_Iterable[_Union[SubTypeList, _Mapping]]] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
     __slots__ = ("symbol", "sub_type", "is_first_push")
