@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 
 from codec.columns import GATEWAY_ID, SYMBOL_ID, TS_RECV_NS, TickBuffer
+from codec.conditions import ConditionTable
 from codec.day_counts import DayCounts
 from codec.encode import TickEncoder
 from codec.encode_flows import FlowEncoder
@@ -87,6 +88,8 @@ class Lane:
     def __init__(self, source: str, partition_count: int) -> None:
         self.source = source
         self.symbols = SymbolTable(partition_count)
+        self.conditions = ConditionTable()
+        """The longer sale conditions, for the decoders of this source."""
         self.window = SequenceWindow(self.symbols)
         self.days = DayCounts(self.symbols)
         self.gateways: list[str] = []
@@ -98,7 +101,7 @@ class Lane:
         self.ticks = TickBuffer()
         self.reading_from: int | None = None
         """While a read is being handled, the row that it began at: what happened in it, happened behind that."""
-        self._encoder = TickEncoder(source, self.symbols, self.gateways)
+        self._encoder = TickEncoder(source, self.symbols, self.gateways, self.conditions)
         self._spare = TickBuffer()
         self.flows = FlowBuffer()
         self.flow_diff = FlowDiff(self.symbols)
