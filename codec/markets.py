@@ -12,6 +12,9 @@ from codec.errors import TicktapeError
 
 HK, HK_FUTURE, US, SH, SZ = 1, 2, 11, 21, 22
 
+Security = tuple[int, str]
+"""(market number, code on OpenD's wire)."""
+
 MARKET_PREFIXES: dict[int, str] = {
     HK: "HK",
     HK_FUTURE: "HK_FUTURE",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,28 +18,29 @@ from codec.opend.notes import TIME_DISAGREEMENTS, UNLISTED_MARKETS, UNLISTED_NUM
 from codec.opend.protocol import FRAME_BYTES_MAX, ProtoId, SessionChoice
 from codec.opend.replies import Asked, FlowLines, GatewayError, NeedsRoom, OneRow, ReplyDecoder
 from codec.opend.static_info import named_row, symbol_row
-from codec.tables import DEAD_LETTERS, SYMBOLS
+from codec.tables import SYMBOLS
 from ingest.backoff import Backoff
 from ingest.conditions import Conditions
+from ingest.dead_letters import DeadLetters
+from ingest.gateway_stats import GatewayStats
+from ingest.holes import Holes
 from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, FEED_TICKS
+from ingest.listener import Listener
 from ingest.market_hours import MarketHours
 from ingest.opend.connection import OpenDConnection
 from ingest.opend.encryption import PLAIN, WireMode
 from ingest.opend.events import DeadLetter, Failed, Notified, Polled, Pulled, Ready
 from ingest.opend.gateway_polls import GatewayPolls
 from ingest.opend.gateway_state import GatewayState, StateChange
-from ingest.opend.listener import Listener
 from ingest.opend.names import Names
 from ingest.opend.poll_plan import FEED_OF_CALL, PollConfig
 from ingest.opend.poller import QUOTAS, PollTarget
 from ingest.opend.requests import PULL_TICKS, Security, Wanted
-from ingest.opend.session import PAYLOAD_BYTES_MAX
 from ingest.opend.subscriber import Subscriber
 from ingest.opend.subscriptions import Subscriptions
 from ingest.opend.tick_polls import TickPolls
 from ingest.pipeline import TickPipeline
 from ingest.quota_keeper import QuotaKeeper
-from ingest.silence import LOOK_EVERY_S
 from protos.opend import static_info_pb2
 
 log = structlog.get_logger(__name__)
@@ -74,20 +74,6 @@ class GatewayConfig:
     quota_reserve: int = 0
     wire: WireMode = PLAIN
     body_bytes_max: int = FRAME_BYTES_MAX
-
-
-@dataclass(slots=True)
-class GatewayStats:
-    """Counters of one gateway; read by the exporter."""
-
-    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (call, outcome): outcome is ok, refused, too_frequent or timeout."""
-    dead_letters: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By (feed, reason)."""
-    unknown_messages: Counter[int] = field(default_factory=Counter)
-    """By protocol id."""
-    connects: int = 0
-    disconnects: int = 0
 
 
 class OpenDGateway:
@@ -142,7 +128,9 @@ class OpenDGateway:
         self._task: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._log = log.bind(gateway=config.name)
-        self._conditions = Conditions(self.state, self._log, self._open_gap)
+        self._holes = Holes(self.lane, pipeline, config.name)
+        self._letters = DeadLetters(config.name, pipeline, self._log, self.stats.dead_letters)
+        self._conditions = Conditions(self.state, self._log, self._holes.open)
         quotas = quotas or QuotaKeeper(QUOTAS, None)
         quotas.granted.append(self._quotas_granted)
         self._listener = Listener(self.lane, hours)
@@ -194,7 +182,8 @@ class OpenDGateway:
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
-        self._listening = asyncio.create_task(self._listen(), name=f"silence of {self.config.name}")
+        listening = self._listener.run(self._pushed, self._pull_silent)
+        self._listening = asyncio.create_task(listening, name=f"silence of {self.config.name}")
 
     async def wait(self) -> None:
         """Return once stopped; a gateway tries again for ever, so what this raises is a mistake of ours."""
@@ -303,17 +292,7 @@ class OpenDGateway:
         self.state.connection_ended(len(confirmed), time.monotonic_ns())
         self._names.connection_ended()
         for security in confirmed:
-            self._open_gap(security, CAUSE_RECONNECT)
-
-    def _open_gap(self, security: Security, cause: str) -> None:
-        """Ticks may be missing from here on; the next answer to a pull settles it, or `pull_given_up`."""
-        self.lane.open_hole(self.lane.symbols.id_of(*security), cause, self.config.name)
-        self._pipeline.gathered(self.lane)
-
-    def _begin(self, securities: Iterable[Security]) -> None:
-        """These are asked for: what was traded before, while we were not there, is a hole."""
-        for security in securities:
-            self.lane.begin(self.lane.symbols.id_of(*security), self.config.name)
+            self._holes.open(security, CAUSE_RECONNECT)
 
     def _pull_wanted(self, symbol_ids: list[int]) -> None:
         """The account has found holes: pull these at once."""
@@ -325,31 +304,30 @@ class OpenDGateway:
         if self._connection is not None:
             self._connection.go_on_polling()
 
-    async def _listen(self) -> None:
-        """Pull what is silent, for as long as the gateway is there."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            connection = self._connection
-            hears = connection is not None and connection.ready and not connection.subscriber.held
-            if connection is None or not hears or self._pipeline.stats.journal_full_since_ns is not None:
-                self._listener.rest()
-                continue
-            pushed = connection.subscriber.filled - {parse_symbol(symbol) for symbol in self.config.tick_polls}
-            if silent := self._listener.look(pushed, time.time()):
-                connection.pull(silent)
+    def _pushed(self) -> set[Security] | None:
+        """Symbols that can be heard just now."""
+        connection = self._connection
+        hears = connection is not None and connection.ready and not connection.subscriber.held
+        if connection is None or not hears or self._pipeline.stats.journal_full_since_ns is not None:
+            return None
+        return connection.subscriber.filled - {parse_symbol(symbol) for symbol in self.config.tick_polls}
+
+    def _pull_silent(self, securities: list[Security]) -> None:
+        if self._connection is not None:
+            self._connection.pull(securities)
 
     # What the connection tells.
 
     def session_ready(self, ready: Ready) -> None:
         self.stats.connects += 1
         self._polls.connected(ready.login_user_id)
-        self._begin(each.security for each in self._wanted)
+        self._holes.begin(each.security for each in self._wanted)
         self._log.info(
             "connected", connection=ready.connection_id, server=ready.server_version, symbols=len(self._wanted)
         )
 
     def subscribed(self, securities: tuple[Security, ...]) -> None:
-        self._begin(securities)
+        self._holes.begin(securities)
         connection = self._connection
         if connection is not None and self.ready:
             refused = len(connection.subscriber.refused)
@@ -380,9 +358,7 @@ class OpenDGateway:
             self._pipeline.append_rows(SYMBOLS.name, [row])
 
     def pull_given_up(self, security: Security) -> None:
-        leaves = all(each.security != security for each in self._wanted)
-        self.lane.give_up(self.lane.symbols.id_of(*security), leaves=leaves)
-        self._pipeline.gathered(self.lane)
+        self._holes.give_up(security, leaves=all(each.security != security for each in self._wanted))
 
     def asked_polls(self) -> None:
         self._polls.asked()
@@ -458,41 +434,19 @@ class OpenDGateway:
         self.request_failed(Failed(serial, target.proto_id, error.ret_type, error.error_code, text, timed_out=False))
 
     def _refused_row(self, feed: str, refused: Refused, polled: Polled) -> None:
-        self._dead_letter(feed, refused.reason, refused.detail, polled.received[: refused.span.size_bytes].tobytes())
+        self._letters.put(feed, refused.reason, refused.detail, polled.received[: refused.span.size_bytes].tobytes())
 
     def dead_letter(self, letter: DeadLetter) -> None:
-        self._dead_letter(FEED_TICKS, letter.reason, letter.detail, letter.payload, letter.payload_bytes)
+        self._letters.put(FEED_TICKS, letter.reason, letter.detail, letter.payload, letter.payload_bytes)
         if letter.symbol_id is not None:
             self.lane.account.flawed.add(letter.symbol_id)
         if letter.loses_ticks and self._connection is not None and self._connection.ready:
             self._fill_after_decode_error(self._connection)
 
-    def _dead_letter(
-        self, feed: str, reason: str, detail: str, payload: bytes, payload_bytes: int | None = None
-    ) -> None:
-        count = self.stats.dead_letters[feed, reason]
-        self.stats.dead_letters[feed, reason] = count + 1
-        if count == 0 or (count & (count - 1)) == 0:  # the first, and then ever more rarely
-            self._log.error("dead letter", feed=feed, reason=reason, detail=detail, so_far=count + 1)
-        self._pipeline.append_rows(
-            DEAD_LETTERS.name,
-            [
-                {
-                    "gateway": self.config.name,
-                    "feed": feed,
-                    "reason": reason,
-                    "detail": detail,
-                    "payload": payload[:PAYLOAD_BYTES_MAX],
-                    "payload_bytes": len(payload) if payload_bytes is None else payload_bytes,
-                    "ts_recv": time.time_ns(),
-                }
-            ],
-        )
-
     def _fill_after_decode_error(self, connection: OpenDConnection) -> None:
         """A frame was lost to us, and with it the name of its symbol: pull all that are subscribed."""
         for security in sorted(connection.subscriber.confirmed):
-            self._open_gap(security, CAUSE_DECODE_ERROR)
+            self._holes.open(security, CAUSE_DECODE_ERROR)
             connection.subscriber.pull(security)
 
     def unknown_message(self, proto_id: int) -> None:

@@ -115,7 +115,8 @@ class Decoded:
 class LongportDecoder:
     """Reads LongPort packets into a TickBuffer.
 
-    One for each connection's gateway; not thread-safe. `symbols` and `conditions` may be shared by
+    With `holds_pulls` a reply to QueryTrade is left as a ControlPacket, for `decode_pull` when its
+    time has come. One for each connection's gateway; not thread-safe. `symbols` and `conditions` may be shared by
     decoders of one source that run in one thread.
     """
 
@@ -127,8 +128,10 @@ class LongportDecoder:
         *,
         gateway_id: int = 0,
         body_bytes_max: int = BODY_BYTES_MAX,
+        holds_pulls: bool = False,
     ) -> None:
         self.symbols = symbols
+        self._takes_pulls = not holds_pulls
         self.counters: NDArray[np.int64] = np.zeros(n.COUNTERS, np.int64)
         self._body_bytes_max = body_bytes_max
         self._gateway_id = gateway_id
@@ -147,12 +150,24 @@ class LongportDecoder:
         source : (n,) uint8 with at least `PAD_BYTES` behind `stop`
         recv_ns : when these bytes came, unix ns
         """
-        status, at, notes = self._read(source, start, stop, -1, recv_ns, ticks)
+        return self._decode(source, start, stop, recv_ns, ticks, self._takes_pulls)
+
+    def decode_pull(self, packet: NDArray[np.uint8], recv_ns: int, ticks: TickBuffer) -> Decoded:
+        """Read one whole reply to QueryTrade that was held, with `PAD_BYTES` behind it, appending its trades.
+
+        `recv_ns` is when it came.
+        """
+        return self._decode(packet, 0, len(packet) - PAD_BYTES, recv_ns, ticks, takes_pulls=True)
+
+    def _decode(
+        self, source: NDArray[np.uint8], start: int, stop: int, recv_ns: int, ticks: TickBuffer, takes_pulls: bool
+    ) -> Decoded:
+        status, at, notes = self._read(source, start, stop, -1, recv_ns, ticks, takes_pulls)
         while status == n.COMPRESSED:
-            end, status = self._read_compressed(source, at, recv_ns, ticks, notes)
+            end, status = self._read_compressed(source, at, recv_ns, ticks, notes, takes_pulls)
             if status != n.ALL_READ:
                 break
-            status, at, more = self._read(source, end, stop, -1, recv_ns, ticks)
+            status, at, more = self._read(source, end, stop, -1, recv_ns, ticks, takes_pulls)
             notes += more
         return Decoded(
             consumed=at,
@@ -178,7 +193,14 @@ class LongportDecoder:
         return Decoded(stop, decoded.notes, needs_room=False, broken=None)
 
     def _read(
-        self, source: NDArray[np.uint8], start: int, stop: int, inflated_bytes: int, recv_ns: int, ticks: TickBuffer
+        self,
+        source: NDArray[np.uint8],
+        start: int,
+        stop: int,
+        inflated_bytes: int,
+        recv_ns: int,
+        ticks: TickBuffer,
+        takes_pulls: bool,
     ) -> tuple[int, int, list[Note]]:
         """One call of the kernel: its status, where it stopped, its notes."""
         assert 0 <= start <= stop <= len(source) - PAD_BYTES
@@ -188,6 +210,7 @@ class LongportDecoder:
             stop,
             self._body_bytes_max,
             inflated_bytes,
+            takes_pulls,
             recv_ns,
             self._gateway_id,
             ticks.rows,
@@ -206,7 +229,13 @@ class LongportDecoder:
         return int(status), int(consumed), notes
 
     def _read_compressed(
-        self, source: NDArray[np.uint8], at: int, recv_ns: int, ticks: TickBuffer, notes: list[Note]
+        self,
+        source: NDArray[np.uint8],
+        at: int,
+        recv_ns: int,
+        ticks: TickBuffer,
+        notes: list[Note],
+        takes_pulls: bool,
     ) -> tuple[int, int]:
         """Read the whole compressed packet at `at`, appending to `notes`: where it ends, and the kernel's status."""
         header = int(header_bytes(source, at))
@@ -222,7 +251,7 @@ class LongportDecoder:
         plain[:header] = source[at:body_at]
         plain[0] &= ~np.uint8(COMPRESSED_BIT | SIGNED_BIT)
         plain[header : header + len(body)] = np.frombuffer(body, np.uint8)
-        status, _, found = self._read(plain, 0, header + len(body), len(body), recv_ns, ticks)
+        status, _, found = self._read(plain, 0, header + len(body), len(body), recv_ns, ticks, takes_pulls)
         notes += [note if isinstance(note, PulledTrades) else replace(note, span=span) for note in found]
         return at + span.size_bytes, status
 

@@ -41,6 +41,7 @@ REQUEST_ID_MAX = (1 << 32) - 1
 TIMEOUT_MS_MAX = 60_000
 
 _REQUEST_HEADER = struct.Struct(">BBIH")
+_RESPONSE_HEADER = struct.Struct(">BBIB")
 
 
 class Command(enum.IntEnum):
@@ -69,3 +70,10 @@ def pack_request(command: int, request_id: int, body: bytes, timeout_ms: int) ->
         body = gzip.compress(body, mtime=0)
     assert len(body) <= BODY_BYTES_MAX, "500 symbols need 10 kB"
     return _REQUEST_HEADER.pack(first, command, request_id, timeout_ms) + len(body).to_bytes(3, "big") + body
+
+
+def pack_response(command: int, request_id: int, body: bytes, status_code: int = 0) -> bytes:
+    """One answer as it travels."""
+    assert len(body) <= BODY_BYTES_MAX
+    header = _RESPONSE_HEADER.pack(int(PacketType.RESPONSE), command, request_id, status_code)
+    return header + len(body).to_bytes(3, "big") + body

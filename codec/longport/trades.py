@@ -341,6 +341,7 @@ def decode_packets(
     stop: int,
     body_bytes_max: int,
     inflated_bytes: int,
+    takes_pulls: bool,
     recv_ns: int,
     gateway: int,
     row: int,
@@ -372,6 +373,7 @@ def decode_packets(
     body_bytes_max : a longer body stops the scan with PACKET_TOO_LARGE
     inflated_bytes : -1; or source[start:stop] is the header of one compressed packet with its body
         inflated to so many bytes
+    takes_pulls : whether the trades of replies to QueryTrade become rows; else these replies are CONTROL
     recv_ns : receive time of these bytes, unix ns, written to every row
     gateway : small id written to every row
     row : first free row of the blocks
@@ -420,7 +422,7 @@ def decode_packets(
             status = COMPRESSED
             break
         kind, command = first & TYPE_BITS, byte_at(source, at + 1)
-        pulled = kind == _RESPONSE and command == _QUERY_TRADE and byte_at(source, at + _STATUS_AT) == 0
+        pulled = takes_pulls and kind == _RESPONSE and command == _QUERY_TRADE and byte_at(source, at + _STATUS_AT) == 0
         outcome = _NO_TRADES
         next_row, next_note, symbol = row, note, -1
         if (kind == _PUSH and command == _PUSH_TRADE) or pulled:

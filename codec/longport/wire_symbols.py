@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from codec.bits import byte_at
 from codec.kernel import inlined, kernel
-from codec.markets import MARKET_PREFIXES
+from codec.markets import HK, MARKET_PREFIXES
 from codec.symbols import BAD_CODE, intern
 
 SUFFIX_BYTES = 3
@@ -31,6 +31,16 @@ def _markets_by_letters() -> NDArray[np.int64]:
 
 
 _MARKETS = _markets_by_letters()
+
+
+def wire_symbol(market: int, code: str) -> str | None:
+    """LongPort's spelling of a security, `700.HK`; None in a market that it has no two letters for."""
+    prefix = MARKET_PREFIXES.get(market, "")
+    if len(prefix) != SUFFIX_BYTES - 1:
+        return None
+    if market == HK and code.isdigit():
+        code = code.lstrip("0") or code
+    return f"{code}.{prefix}"
 
 
 @inlined

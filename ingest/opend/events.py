@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from codec.opend.decoder import ControlFrame
 from codec.opend.protocol import ProtoId
+from ingest.letters import DeadLetter as DeadLetter
 
 NO_SERIAL = 0
 """No request of ours has this serial: what a push says of its own means nothing."""
@@ -80,23 +81,6 @@ class Notified:
     """A Notify push (1003)."""
 
     notice: Message
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A frame, or a tick of one, that could not become rows.
-
-    `symbol_id` is known where one tick was refused in an otherwise sound frame; `payload` is at
-    most `PAYLOAD_BYTES_MAX` of the frame. With `loses_ticks` it held, or may have held, ticks that
-    nobody asked for: only a pull brings them again.
-    """
-
-    reason: str
-    detail: str
-    payload: bytes
-    payload_bytes: int
-    symbol_id: int | None
-    loses_ticks: bool
 
 
 @dataclass(frozen=True, slots=True)

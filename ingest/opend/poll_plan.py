@@ -108,7 +108,7 @@ def possible_periods(wishes: Mapping[PollTarget, Wish], share: float, *, by_cale
                 len(all_day),
                 len(of_call) - len(all_day),
                 min((wish.interval_s for wish in all_day), default=0.0),
-                max(possible_period_s(intervals_s, quota) for intervals_s in _together(all_day, by_calendar)),
+                max(possible_period_s(intervals_s, quota) for intervals_s in together(all_day, by_calendar)),
                 quota.requests,
                 quota.window_s,
             )
@@ -116,7 +116,7 @@ def possible_periods(wishes: Mapping[PollTarget, Wish], share: float, *, by_cale
     return found
 
 
-def _together(wishes: Sequence[Wish], by_calendar: bool) -> list[list[float]]:
+def together(wishes: Sequence[Wish], by_calendar: bool) -> list[list[float]]:
     """The intervals of targets that are polled in the same hours."""
     if not by_calendar:
         return [[wish.interval_s for wish in wishes]]

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
+from codec.markets import Security as Security
 from codec.opend.protocol import ProtoId, SessionChoice, SubType
 from protos.opend import common_pb2, subscription_pb2, ticker_pb2
-
-Security = tuple[int, str]
-"""(market number, code on the wire)."""
 
 PULL_TICKS = 1000
 """OpenD gives no more (docs/protocols/opend.md 3.6)."""

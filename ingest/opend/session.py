@@ -26,6 +26,7 @@ from codec.opend.json_ticks import decode_either_format
 from codec.opend.protocol import HEADER, HEADER_BYTES, MAGIC, BodyFormat, ProtoId, pack_frame
 from codec.opend.pulled_name import pulled_name
 from codec.spans import Span, StreamBroken
+from ingest.letters import PAYLOAD_BYTES_MAX
 from ingest.opend.encryption import PLAIN, Encryption, WireMode
 from ingest.opend.events import (
     NO_SERIAL,
@@ -66,7 +67,6 @@ KEEP_ALIVE_SHARE = 0.8
 PENDING_MAX = 1024
 """Requests without an answer; more is a caller that does not wait."""
 
-PAYLOAD_BYTES_MAX = 4096
 _SECRET_BODIES = frozenset({ProtoId.INIT_CONNECT, ProtoId.GET_USER_INFO, 1006})
 """Bodies that can hold a secret: never stored."""
 

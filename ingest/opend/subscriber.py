@@ -6,13 +6,13 @@ the hole before the first push (docs/protocols/opend.md 4). No socket, no clock.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from codec.opend.protocol import ProtoId
 from ingest.opend.requests import Request, Security, Ticket, Wanted, pull_request
 from ingest.opend.subscriptions import Subscriptions
+from ingest.pull_queue import PullQueue
 
 PULLS_IN_FLIGHT_MAX = 4
 PULL_ATTEMPTS_MAX = 3
@@ -33,11 +33,11 @@ class Subscriber:
     filled: set[Security] = field(default_factory=set)
     held: bool = False
     activity: Callable[[Security], float] = lambda _: 0.0
-    _to_pull: dict[Security, Ticket] = field(default_factory=dict)
-    _by_activity: list[tuple[float, int, Security]] = field(default_factory=list)
-    """A heap of what is, or was, to be pulled, the busiest first, else in order."""
-    _queued: int = 0
+    _to_pull: PullQueue = field(init=False)
     _in_flight: dict[int, Ticket] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._to_pull = PullQueue(self.activity)
 
     @property
     def confirmed(self) -> set[Security]:
@@ -53,19 +53,19 @@ class Subscriber:
         """Ask for the last ticks of a symbol again, unless that is about to be done."""
         if self.subscriptions.is_confirmed(security):
             self.filled.discard(security)
-            self._queue(Ticket((security,)))
+            self._to_pull.add(security)
 
     def poll(self, security: Security) -> None:
         """Ask for the last ticks of a symbol that is not pushed, unless that is about to be done."""
         if self.subscriptions.is_confirmed(security):
-            self._queue(Ticket((security,)))
+            self._to_pull.add(security)
 
     def want(self, wanted: Iterable[Wanted], now_ns: int) -> tuple[Security, ...]:
         """Desired state is this from now on; returns the symbols that it lacks and the last one had."""
         removed = self.subscriptions.want(wanted, now_ns)
         for security in removed:
             self.filled.discard(security)
-            self._to_pull.pop(security, None)
+            self._to_pull.discard(security)
         return removed
 
     def next_requests(self, now_ns: int) -> list[Request]:
@@ -76,23 +76,10 @@ class Subscriber:
         if (subscribe := self.subscriptions.next_request(now_ns)) is not None:
             requests.append(subscribe)
         for _ in range(PULLS_IN_FLIGHT_MAX - len(self._in_flight)):
-            if (ticket := self._next_pull()) is not None:
+            if (pull := self._to_pull.pop()) is not None:
+                ticket = Ticket((pull.security,), pull.attempt)
                 requests.append(Request(ProtoId.GET_TICKER, pull_request(ticket.securities[0]), ticket))
         return requests
-
-    def _queue(self, ticket: Ticket) -> None:
-        [security] = ticket.securities
-        if security not in self._to_pull:
-            self._to_pull[security] = ticket
-            self._queued += 1
-            heapq.heappush(self._by_activity, (-self.activity(security), self._queued, security))
-
-    def _next_pull(self) -> Ticket | None:
-        while self._by_activity:
-            _, _, security = heapq.heappop(self._by_activity)
-            if (ticket := self._to_pull.pop(security, None)) is not None:
-                return ticket
-        return None
 
     def sent(self, serial: int, request: Request) -> None:
         """`request` went out under `serial`."""
@@ -105,7 +92,7 @@ class Subscriber:
         """The gateway said yes to a Sub: the symbols that are confirmed now."""
         securities = self.subscriptions.ended(serial, now_ns)
         for security in securities:
-            self._queue(Ticket((security,)))
+            self._to_pull.add(security)
         return securities
 
     def pulled(self, serial: int) -> Security | None:
@@ -126,8 +113,7 @@ class Subscriber:
         if security not in self.subscriptions.wanted:
             return security
         if self.held or ticket.attempt < PULL_ATTEMPTS_MAX:
-            again = Ticket(ticket.securities, ticket.attempt if self.held else ticket.attempt + 1)
-            self._queue(again)
+            self._to_pull.add(security, ticket.attempt if self.held else ticket.attempt + 1)
             return None
         return security
 

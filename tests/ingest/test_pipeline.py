@@ -22,7 +22,7 @@ from codec.tables import DEAD_LETTERS, GAPS, TICKS
 from ingest import pipeline as pipeline_module
 from ingest.lane import Lane
 from ingest.ledger import CAUSE_DECODE_ERROR, Gap
-from ingest.opend.session import PAYLOAD_BYTES_MAX
+from ingest.letters import PAYLOAD_BYTES_MAX
 from ingest.pipeline import FLUSH_ROWS, LINGER_S, WAITING_ROWS_MAX, TickPipeline
 from protos.opend import ticker_pb2
 from tests.ingest import wire

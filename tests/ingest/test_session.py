@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from codec.opend.protocol import HEADER_BYTES, ProtoId, pack_frame
+from ingest.letters import PAYLOAD_BYTES_MAX
 from ingest.opend import session as session_module
 from ingest.opend.events import Closed, DeadLetter, Failed, Notified, Pulled, Ready, Replied, UnknownMessage
 from ingest.opend.session import (
-    PAYLOAD_BYTES_MAX,
     PENDING_MAX,
     LocalProtocolError,
     Signal,

@@ -7,7 +7,7 @@ import pytest
 
 from codec.markets import HK, US
 from ingest.lane import Lane
-from ingest.opend.listener import Listener
+from ingest.listener import Listener
 from ingest.silence import LOOK_EVERY_S, QUIET_S_MAX, RUNS_MIN, SilenceWatch
 
 IDS = np.array([3, 7], np.int32)

@@ -180,8 +180,8 @@ def test_symbols_that_are_taken_away_are_not_pulled_any_more() -> None:
 
 def test_the_busiest_symbol_is_pulled_first() -> None:
     busy = {security: float(place % 3) for place, security in enumerate(hk(20))}
-    subscriber = wanting(20)
-    subscriber.activity = lambda security: busy[security]
+    subscriber = Subscriber(Subscriptions(), activity=lambda security: busy[security])
+    subscriber.want(map(Wanted, hk(20)), 0)
     line = Line(subscriber)
     [serial] = line.send()
     subscriber.subscribed(serial, 0)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.markets import Security
 from ingest.lane import Lane
 from ingest.market_hours import MarketHours, Part
-from ingest.opend.requests import Security
-from ingest.silence import SilenceWatch
+from ingest.silence import LOOK_EVERY_S, SilenceWatch
 
 
 class Listener:
@@ -29,6 +31,19 @@ class Listener:
         self._securities: dict[int, Security] = {}
         self._ids: NDArray[np.int32] = np.empty(0, np.int32)
         self._asked: set[Security] = set()
+
+    async def run(
+        self, pushed: Callable[[], Collection[Security] | None], pull: Callable[[list[Security]], None]
+    ) -> None:
+        """Have `pull` called with what is silent, for ever; `pushed` gives the symbols whose ticks are pushed, or
+        None while nothing can be heard."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            securities = pushed()
+            if securities is None:
+                self.rest()
+            elif silent := self.look(securities, time.time()):
+                pull(silent)
 
     def look(self, securities: Collection[Security], unix_s: float) -> list[Security]:
         """One look at these, which are pushed; those that are to be pulled because they are silent."""

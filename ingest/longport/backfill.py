@@ -1,0 +1,118 @@
+"""The pulls of one LongPort connection: which symbols are asked for their last trades, and when answers are taken.
+
+A pulled trade has no number; it is told from the pushed ones by its content. So an answer waits for
+`HOLD_NS` before it is decoded: what was on its way as a push then has come. No socket, no clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from codec.markets import Security
+from ingest.longport.errors import Reaction, reaction_to
+from ingest.longport.events import Failed, Pulled
+from ingest.pull_queue import Pull, PullQueue
+
+HOLD_NS = 2_000_000_000
+"""Trades younger than this when they were pulled may still be pushed."""
+IN_FLIGHT_MAX = 4
+"""Of the account's five calls one is left to subscriptions and polls."""
+ATTEMPTS_MAX = 4
+RETRY_FIRST_NS = 1_000_000_000
+"""Before the second attempt, and doubled before each further one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An answer that waits."""
+
+    pull: Pull
+    answer: Pulled
+    due_ns: int
+
+
+class Backfill:
+    """The pulls of one connection.
+
+    Parameters
+    ----------
+    activity : how busy a symbol was of late
+
+    Attributes
+    ----------
+    filled : symbols whose first pull was answered and taken
+    """
+
+    def __init__(self, activity: Callable[[Security], float]) -> None:
+        self.filled: set[Security] = set()
+        self._queue = PullQueue(activity)
+        self._later: list[tuple[int, Security, int]] = []
+        self._in_flight: dict[int, Pull] = {}
+        self._held: deque[Held] = deque()
+
+    def pull(self, security: Security) -> None:
+        """Ask for the last trades of a symbol, unless that is about to be done."""
+        self.filled.discard(security)
+        self._queue.add(security)
+
+    def discard(self, security: Security) -> None:
+        """A symbol is not wanted any more."""
+        self.filled.discard(security)
+        self._queue.discard(security)
+        self._later = [each for each in self._later if each[1] != security]
+        heapq.heapify(self._later)
+
+    def next_pull(self, now_ns: int) -> Pull | None:
+        """What to ask now, if anything; tell `sent`. None until something is answered, or until `deadline_ns`."""
+        while self._later and self._later[0][0] <= now_ns:
+            _, security, attempt = heapq.heappop(self._later)
+            self._queue.add(security, attempt)
+        return self._queue.pop() if len(self._in_flight) < IN_FLIGHT_MAX else None
+
+    def sent(self, request_id: int, pull: Pull) -> None:
+        """It went out under this id."""
+        self._in_flight[request_id] = pull
+
+    def answered(self, answer: Pulled, now_ns: int) -> None:
+        """A pull was answered: `due` gives it when its time has come."""
+        if (pull := self._in_flight.pop(answer.request_id, None)) is not None:
+            self._held.append(Held(pull, answer, now_ns + HOLD_NS))
+
+    def due(self, now_ns: int | None) -> Iterator[Held]:
+        """The answers to take now, oldest first; with None all, since no push comes any more."""
+        while self._held and (now_ns is None or self._held[0].due_ns <= now_ns):
+            yield self._held.popleft()
+
+    def put_back(self, held: Held) -> None:
+        """There is no room for it yet."""
+        self._held.appendleft(held)
+
+    def failed(self, failed: Failed, now_ns: int) -> Security | None:
+        """A request failed; returns the symbol whose pull is given up for it."""
+        if (pull := self._in_flight.pop(failed.request_id, None)) is None:
+            return None
+        is_final = reaction_to(failed.status_code, failed.code) is Reaction.REFUSED
+        return self.failed_pull(pull, now_ns, is_final=is_final)
+
+    def failed_pull(self, pull: Pull, now_ns: int, *, is_final: bool = False) -> Security | None:
+        """An attempt came to nothing: there is another one, or its symbol is given up and returned."""
+        if is_final or pull.attempt >= ATTEMPTS_MAX:
+            return pull.security
+        due_ns = now_ns + (RETRY_FIRST_NS << (pull.attempt - 1))
+        heapq.heappush(self._later, (due_ns, pull.security, pull.attempt + 1))
+        return None
+
+    def deadline_ns(self) -> int | None:
+        """When `due` or `next_pull` has something by time alone."""
+        dues_ns = [each[0] for each in self._later[:1]]
+        if self._held:
+            dues_ns.append(self._held[0].due_ns)
+        return min(dues_ns, default=None)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to ask as soon as the account's limits allow it."""
+        return bool(self._queue) and len(self._in_flight) < IN_FLIGHT_MAX
