@@ -26,6 +26,7 @@ from codec.flow_diff import FlowDiff
 from codec.flow_list import FlowListDecoder
 from codec.longport.content_keys import key_by_content
 from codec.longport.decoder import Body, ControlPacket, LongportDecoder
+from codec.longport.messages import whole_messages
 from codec.longport.protocol import Command, PacketType
 from codec.longport.replies import ReplyDecoder as LongportReplyDecoder
 from codec.markets import HK
@@ -34,6 +35,7 @@ from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
 from codec.opend.replies import Asked, ReplyDecoder
 from codec.spans import Span
 from codec.symbols import SymbolTable
+from codec.websocket import take_messages
 from codec.window import SequenceWindow
 from protos.longport.capital_flow_pb2 import CapitalDistributionResponse, CapitalFlowIntradayResponse
 from protos.opend.capital_distribution_pb2 import GetCapitalDistributionResponse
@@ -77,6 +79,8 @@ def _warm_common(symbols: SymbolTable) -> None:
     flow_verdict = diff.test(flows)
     diff.mark(flows, flow_verdict)
     FlowEncoder("", symbols, [""]).encode(flows, flow_verdict.fresh, flow_verdict.fresh_rows)
+    nothing = np.zeros(PAD_BYTES, np.uint8)
+    take_messages(nothing, 0, 0, 0, nothing.copy(), 0, 0, np.zeros(1, np.int64), 0)
 
 
 def _warm_opend(symbols: SymbolTable, clock: MarketClock) -> None:
@@ -96,6 +100,7 @@ def _warm_longport(symbols: SymbolTable, clock: MarketClock) -> None:
     conditions, nothing = ConditionTable(), np.zeros(PAD_BYTES, np.uint8)
     ticks = TickBuffer(capacity=1)
     LongportDecoder(symbols, conditions, clock).decode(nothing, 0, 0, 0, ticks)
+    whole_messages(nothing, 0, np.zeros(1, np.int64), 0)
     ticks.rows = 1
     key_by_content(ticks, 0, 1, conditions)
     replies = LongportReplyDecoder(symbols, clock, source="", gateway="")

@@ -24,19 +24,24 @@ class ReceiveBuffer:
         self.stop = 0
         self._capacity_max = capacity_max
 
-    def free(self) -> memoryview:
-        """Where the next bytes go. Moves what waits to the front, or grows, when little room is left.
+    @property
+    def capacity(self) -> int:
+        """How many bytes there is room for; `stop` is at most this."""
+        return len(self.data) - PAD_BYTES
+
+    def free(self, wanted: int = _FREE_BYTES_MIN) -> memoryview:
+        """Where the next bytes go. Moves what waits to the front, or grows, when less than `wanted` is left.
 
         Never empty: a frame longer than `capacity_max` is refused by its header before the buffer
         fills.
         """
-        capacity = len(self.data) - PAD_BYTES
+        capacity = self.capacity
         if self.start == self.stop:
             self.start = self.stop = 0
-        elif capacity - self.stop < _FREE_BYTES_MIN:
+        if capacity - self.stop < wanted:
             waiting = self.stop - self.start
-            if capacity - waiting < _FREE_BYTES_MIN and capacity < self._capacity_max:
-                capacity = min(2 * capacity, self._capacity_max)
+            if capacity - waiting < wanted and capacity < self._capacity_max:
+                capacity = min(max(2 * capacity, waiting + wanted), self._capacity_max)
                 grown = np.zeros(capacity + PAD_BYTES, np.uint8)
                 grown[:waiting] = self.data[self.start : self.stop]
                 self.data = grown

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 
 from ingest.receive_buffer import ReceiveBuffer
 
-_SEND_BUFFER_BYTES_MAX = 1 << 20
+SEND_BUFFER_BYTES_MAX = 1 << 20
 
 
 class TransportOwner(Protocol):
@@ -50,7 +50,7 @@ class TcpTransport(asyncio.BufferedProtocol):
         if self._transport is None or not data:
             return
         self._transport.write(data)
-        if self._transport.get_write_buffer_size() > _SEND_BUFFER_BYTES_MAX:
+        if self._transport.get_write_buffer_size() > SEND_BUFFER_BYTES_MAX:
             self._transport.abort()
 
     def pause(self) -> None:

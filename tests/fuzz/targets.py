@@ -6,6 +6,7 @@ from codec.warm import warm
 from tests.fuzz import longport, opend, opend_replies
 from tests.fuzz.flow_list import FlowLists
 from tests.fuzz.target import Target
+from tests.fuzz.websocket import Frames
 
 TARGETS: tuple[type[Target], ...] = (
     opend.TickFrames,
@@ -20,6 +21,7 @@ TARGETS: tuple[type[Target], ...] = (
     longport.Distributions,
     longport.Decimals,
     FlowLists,
+    Frames,
 )
 
 
