@@ -146,6 +146,11 @@ class OpenDGateway:
         )
 
     @property
+    def name(self) -> str:
+        """As configured."""
+        return self.config.name
+
+    @property
     def ready(self) -> bool:
         """Connected and logged in, every symbol subscribed or refused, and no quote right of them lost."""
         connection = self._connection
@@ -158,6 +163,11 @@ class OpenDGateway:
     def up(self) -> bool:
         """Whether the session is past its greeting."""
         return self._connection is not None and self._connection.ready
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether it says that it is logged in to quotes."""
+        return self.state.logged_in
 
     def reconfigure(self, config: GatewayConfig) -> None:
         """Other symbols and polls are wanted; whatever else `config` says takes a new start."""

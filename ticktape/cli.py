@@ -264,7 +264,7 @@ def check(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--observe") from None
         raise typer.Exit(run_observe(common.settings(), duration_s))
-    from ticktape.check import run_check
+    from ticktape.check.run import run_check
 
     raise typer.Exit(run_check(common.settings()))
 

@@ -23,7 +23,7 @@ from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
 from sinks.kafka_log import KafkaRecordLog
 from sinks.relay import RELAY_READER_NAME
 from ticktape.audit.coverage import store_coverage
-from ticktape.gateways import GatewaysHop
+from ticktape.gateways.hop import GatewaysHop
 from ticktape.hops import Hop, JournalHop, RelayHop, WriterHop
 from ticktape.http import HttpServer
 from ticktape.memory import give_back_large_pieces

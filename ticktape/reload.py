@@ -41,7 +41,7 @@ class Reloader:
     Parameters
     ----------
     settings : what runs
-    apply : puts other subscriptions into effect; called in the loop
+    apply : puts subscriptions into effect, others or, when somebody asked, the same once more; called in the loop
     """
 
     def __init__(self, source: SettingsSource, settings: Settings, apply: Callable[[Settings], None]) -> None:
@@ -83,6 +83,7 @@ class Reloader:
         if ours == self._settings:
             if asked:
                 log.info("the configuration was read again; its subscriptions are as they were")
+                self._apply(ours)
             return
         self._settings = ours
         log.info("the configuration was read again; its subscriptions changed")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codec.opend.protocol import SessionChoice
 from ingest.opend.encryption import PLAIN
-from ticktape.gateways import gateway_configs
+from ticktape.gateways.opend import gateway_configs
 from ticktape.settings import load_settings
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
@@ -16,43 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from codec.errors import TicktapeError
-from codec.markets import parse_symbol
-from ingest.opend.poll_plan import poll_wishes, possible_periods
-from ingest.opend.probe import GatewayUnreachable, probe_gateway
 from sinks import schema, topics
 from sinks.clickhouse import ClickHouse
 from sinks.clickhouse_errors import ClickHouseError, ClickHouseFolderLocked, ClickHouseUnavailable
 from sinks.journal import JournalLocked, JournalOnNetworkFileSystem
 from sinks.journal.guards import FolderLock, refuse_network_file_system
+from ticktape.check.finding import Finding
+from ticktape.check.opend import check_opend
 from ticktape.exits import Exit, exit_of
-from ticktape.gateways import poll_configs, tick_symbols
-from ticktape.keys import wire_mode
-from ticktape.settings import BadSettings, OpenDSettings, Settings
+from ticktape.settings import OpenDSettings, Settings
 from ticktape.settings.fields import Address
 from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores
 from ticktape.settings.units import format_bytes
 from ticktape.status import NoDaemon, fetch_status
 from ticktape.wiring import clickhouse_config, kafka_config
-
-_PROBE_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one try came to.
-
-    Attributes
-    ----------
-    what : what was tried
-    detail : how it is
-    remedy : what to do; empty where nothing needs to be done
-    failed : the code to end with, None where it is as it should be
-    """
-
-    what: str
-    detail: str
-    remedy: str = ""
-    failed: Exit | None = None
 
 
 def run_check(settings: Settings) -> Exit:
@@ -69,9 +44,8 @@ def run_check(settings: Settings) -> Exit:
 async def _findings(settings: Settings) -> list[Finding]:
     findings = list(_configuration(settings))
     for gateway in settings.gateway:
-        if isinstance(gateway, OpenDSettings) and gateway.url.startswith("tcp://"):
-            findings += await _gateway(settings, gateway)
-            findings += _polls(settings, gateway)
+        if isinstance(gateway, OpenDSettings):
+            findings += await check_opend(settings, gateway)
     findings += await asyncio.to_thread(lambda: list(_journal(settings)))
     findings += await _kafka(settings)
     findings += await asyncio.to_thread(lambda: list(_clickhouse(settings)))
@@ -87,49 +61,6 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
         except TicktapeError as error:
             for line in str(error).splitlines():
                 yield Finding("configuration", line, failed=Exit.FAILED)
-
-
-async def _gateway(settings: Settings, gateway: OpenDSettings) -> list[Finding]:
-    what = f"gateway {gateway.name}"
-    port = gateway.port
-    assert port is not None, "a tcp:// URL names its port"
-    try:
-        report = await probe_gateway(gateway.host, port, _PROBE_TIMEOUT_S, wire=wire_mode(gateway))
-    except BadSettings as error:
-        return [Finding(what, str(error), failed=Exit.FAILED)]
-    except GatewayUnreachable as error:
-        remedy = f"start OpenD, or correct url of [[gateway]] {gateway.name}"
-        return [Finding(what, str(error), remedy, Exit.FAILED)]
-    answer = f"OpenD {report.server_version} answers in {report.round_trip_s * 1000:.0f} ms"
-    if report.ailment is not None:
-        detail = f"{answer}, and is not logged in to quotes: {report.ailment.sentence}"
-        return [Finding(what, detail, report.ailment.remedy, Exit.FAILED)]
-    wanted = tick_symbols(settings, gateway)
-    refused = [symbol for symbol in wanted if report.rights.why_not(parse_symbol(symbol)) is not None]
-    quota = max(report.quota_used + report.quota_left - gateway.subscription_quota_reserve, 0)
-    without_unit = len(wanted) - len(refused) - quota
-    if without_unit > 0:
-        detail = (
-            f"{answer}; {len(wanted)} symbols are wanted, its login may subscribe {quota}: "
-            f"the last {without_unit} of the file are refused"
-        )
-        remedy = "take symbols away, lower subscription_quota_reserve, or share them with another login's OpenD"
-        findings = [Finding(what, detail, remedy, Exit.FAILED)]
-    else:
-        used = f"{report.quota_used} of {quota} subscriptions used, {len(wanted)} wanted"
-        findings = [Finding(what, f"{answer}, logged in; {used}")]
-    reasons = Counter(str(report.rights.why_not(parse_symbol(symbol))) for symbol in refused)
-    for reason, count in reasons.items():
-        findings.append(Finding(what, f"{count} of {len(wanted)} symbols are refused: {reason}", failed=Exit.FAILED))
-    return findings
-
-
-def _polls(settings: Settings, gateway: OpenDSettings) -> Iterator[Finding]:
-    """How often the quotas let us ask; less often than configured is no failure."""
-    by_calendar = settings.schedule.calendar == "auto"
-    wishes = poll_wishes(poll_configs(settings, gateway), by_calendar=by_calendar)
-    for possible in possible_periods(wishes, gateway.quota_share, by_calendar=by_calendar):
-        yield Finding(f"polls of {gateway.name}", str(possible))
 
 
 def _journal(settings: Settings) -> Iterator[Finding]:
