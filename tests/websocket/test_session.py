@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 
 from ingest.receive_buffer import ReceiveBuffer
+from ingest.websocket_handshake import HANDSHAKE_BYTES_MAX
 from ingest.websocket_session import (
     PING_EVERY_NS,
     PONGS_MAX,
