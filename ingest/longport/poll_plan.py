@@ -10,7 +10,7 @@ from codec.longport.wire_symbols import wire_symbol
 from codec.markets import Security, parse_symbol
 from codec.tables import CAPITAL_DISTRIBUTION, CAPITAL_FLOW
 from ingest.longport.limits import CALLS
-from ingest.opend.poll_plan import PollConfig, Possible, together
+from ingest.poll_config import PollConfig, Possible, together
 from ingest.poll_queues import Wish
 from ingest.rate_limiter import possible_period_s
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from codec.longport.wire_symbols import wire_symbol
@@ -83,7 +83,18 @@ class Subscriptions:
     def limit_is(self, symbols_max: int) -> None:
         """So many symbols may be subscribed to, as the account's profile says."""
         self._symbols_max = min(symbols_max, SYMBOLS_MAX)
+        self._suspects.clear()  # there may be more of them than there is room for
         self._allot()
+
+    @property
+    def symbols_max(self) -> int:
+        """How many may be subscribed to, as far as is known."""
+        return self._symbols_max
+
+    @property
+    def subscribed(self) -> set[Security]:
+        """Wanted symbols that the gateway said yes to."""
+        return {security for security in self.confirmed if security in self.wanted}
 
     def next_request(self, now_ns: int) -> Request | None:
         """What to send now; tell `sent`."""
@@ -142,9 +153,15 @@ class Subscriptions:
         news, self._news = self._news, []
         return news
 
-    def deadline_ns(self) -> int | None:
-        """When `next_request` has something again by time alone."""
-        return self._retry_ns
+    def next_ns(self) -> int | None:
+        """When `next_request` has something, in the past when at once; None while only an answer can change that."""
+        if self._request_id is not None:
+            return None
+        waits = self._batch or self._suspects or self._requested or any(self._leaving())
+        return (self._retry_ns or 0) if waits else None
+
+    def _leaving(self) -> Iterator[Security]:
+        return (security for security in self.confirmed if security not in self.wanted)
 
     def _answered(self, request_id: int) -> _Batch | None:
         if request_id != self._request_id:
@@ -154,7 +171,7 @@ class Subscriptions:
 
     def _next_batch(self) -> _Batch | None:
         """What is not wanted any more, then suspects, then the next symbols in file order."""
-        if leaving := tuple(security for security in self.confirmed if security not in self.wanted):
+        if leaving := tuple(self._leaving()):
             return _Batch(leaving[:SYMBOLS_MAX], subscribes=False)
         while self._suspects:
             suspects = tuple(each for each in self._suspects.popleft() if each in self.wanted)

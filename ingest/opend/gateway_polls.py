@@ -10,15 +10,15 @@ from functools import partial
 import structlog
 
 from codec.flow_columns import FlowBuffer
-from codec.markets import MARKET_PREFIXES
 from codec.opend.protocol import ProtoId
 from codec.opend.replies import FlowLines, GatewayError, OneRow
 from ingest.market_hours import MarketHours
 from ingest.market_watch import MarketWatch
-from ingest.opend.poll_news import PollNews
 from ingest.opend.poll_plan import PollConfig, poll_wishes, possible_periods
 from ingest.opend.poller import QUOTAS, Poller, PollTarget, is_frequency_error
 from ingest.opend.requests import Security
+from ingest.poll_config import parts_status, possible_status
+from ingest.poll_news import PollNews
 from ingest.poll_schedule import PollSchedule
 from ingest.quota_keeper import QuotaKeeper
 
@@ -54,7 +54,7 @@ class GatewayPolls:
     ) -> None:
         self._share, self._hours, self._log = share, hours, log
         self._quotas = quotas
-        self._news = PollNews()
+        self._news = PollNews[PollTarget]()
         now_s = time.time()
         watches = {
             market: MarketWatch(of_market, partial(market_state, market), now_s)
@@ -87,11 +87,11 @@ class GatewayPolls:
 
     def lines(self, target: PollTarget, answer: FlowLines, flows: FlowBuffer) -> None:
         """A target was answered with flow lines."""
-        self._ended(target, changed=self._news.lines(target, answer, flows))
+        self._ended(target, changed=self._news.lines(target, flows, answer.first_row, answer.rows))
 
     def row(self, target: PollTarget, answer: OneRow) -> None:
         """A target was answered with one row."""
-        self._ended(target, changed=self._news.row(target, answer))
+        self._ended(target, changed=self._news.row(target, answer.row))
 
     def nothing(self, target: PollTarget) -> None:
         """A target was answered with what is of no use."""
@@ -120,21 +120,7 @@ class GatewayPolls:
 
     def status(self) -> dict[str, object]:
         """What `ticktape status` shows of polls."""
-        return {
-            "polls": {
-                possible.feed: {
-                    "targets": possible.targets,
-                    "at_close": possible.at_close,
-                    "interval_s": possible.interval_s,
-                    "period_s": round(possible.period_s, 3),
-                }
-                for possible in self._possible
-            },
-            "polled_markets": {
-                MARKET_PREFIXES.get(market, str(market)): part.name.lower()
-                for market, part in self.poller.parts.items()
-            },
-        }
+        return possible_status(self._possible) | parts_status(self.poller.parts)
 
     def __len__(self) -> int:
         return len(self._wishes)
