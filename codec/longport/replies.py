@@ -142,6 +142,8 @@ class ReplyDecoder:
             "symbol": self._symbols.names[symbol_id],
             "trade_date": int(trade_day_at(reply.timestamp, market, *self._time_arrays)),
             "ts_event": reply.timestamp * SECOND_US,
+            "inflow_super": None,
+            "outflow_super": None,
             **amounts,
             "ts_recv": recv_ns,
             "gateway": self._gateway,

@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from codec.longport.decoder import LongportDecoder
 from codec.longport.protocol import BODY_BYTES_MAX, REQUEST_HEADER_BYTES, TRAILER_BYTES, Command
 from codec.markets import Security
 from ingest.connection import Connection
 from ingest.lane import Lane
+from ingest.longport.address import Address
 from ingest.longport.backfill import Backfill, Held
 from ingest.longport.errors import Reaction, in_words, reaction_to
 from ingest.longport.events import (
@@ -34,16 +37,17 @@ from ingest.longport.poller import Poller
 from ingest.longport.requests import Request, poll_request, pull_request
 from ingest.longport.session import Login, LongportSession, State
 from ingest.longport.subscriptions import Subscriptions
-from ingest.longport.transport import Address, open_transport
 from ingest.pipeline import TickPipeline
 from ingest.receive_buffer import ReceiveBuffer
+from ingest.transport import TcpTransport
+from ingest.websocket import WebSocketTransport
 from protos.longport import quote_profile_pb2
 
 CONNECT_TIMEOUT_S = 10.0
 PULLS_IN_A_ROW_MAX = 3
 """Then a poll has its turn, if one is due."""
-_PACKET_BYTES_MAX = REQUEST_HEADER_BYTES + BODY_BYTES_MAX + TRAILER_BYTES
-_SPARE_BYTES = 128 << 10
+PACKET_BYTES_MAX = REQUEST_HEADER_BYTES + BODY_BYTES_MAX + TRAILER_BYTES
+SPARE_BYTES = 128 << 10
 _POLLS: tuple[Command, ...] = (Command.QUERY_CAPITAL_FLOW_INTRADAY, Command.QUERY_CAPITAL_FLOW_DISTRIBUTION)
 
 
@@ -92,7 +96,7 @@ class LongPortConnection(Connection):
         poller: Poller,
         limits: AccountLimits,
     ) -> None:
-        super().__init__(lane, pipeline, ReceiveBuffer(capacity_max=_PACKET_BYTES_MAX + _SPARE_BYTES))
+        super().__init__(lane, pipeline, ReceiveBuffer(capacity_max=PACKET_BYTES_MAX + SPARE_BYTES))
         self.subscriptions = subscriptions
         self.backfill = backfill
         self.remedy = Remedy.RECONNECT
@@ -101,6 +105,9 @@ class LongPortConnection(Connection):
         self._decoder = decoder
         self._watcher = watcher
         self._session: LongportSession | None = None
+        self._websocket: WebSocketTransport | None = None
+        self._message_ends: NDArray[np.int64] | None = None
+        """Where the messages end that wait in the buffer; over TCP there are none."""
         self._wants_profile = True
         self._pulls_in_a_row = 0
         self._next_polls = _POLLS
@@ -120,15 +127,26 @@ class LongPortConnection(Connection):
         OSError, TimeoutError, HandshakeFailed
             There was no connection to begin with.
         """
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            self._transport = await open_transport(address, self, self._buffer, message_bytes_max=_PACKET_BYTES_MAX)
+        now_ns = time.monotonic_ns()
+        self._session = LongportSession(self._decoder, login, is_stream=address.is_stream, now_ns=now_ns)
         try:
-            now_ns = time.monotonic_ns()
-            self._session = LongportSession(self._decoder, login, is_stream=address.is_stream, now_ns=now_ns)
-            self._read()
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._connect(address)
+            self._session.begin(time.monotonic_ns())
+            self._after()
             return await self._over
         finally:
             self.close("closed by us")
+
+    async def _connect(self, address: Address) -> None:
+        if address.is_stream:
+            stream = TcpTransport(self, self._buffer)
+            self._transport = stream
+            await asyncio.get_running_loop().create_connection(lambda: stream, address.host, address.port)
+        else:
+            websocket = WebSocketTransport(self, self._buffer, message_bytes_max=PACKET_BYTES_MAX)
+            self._transport = self._websocket = websocket
+            await websocket.connect(address.websocket_url)
 
     def wanted_changed(self) -> None:
         """Subscriptions and poller have been told of another configuration: go on with it."""
@@ -146,6 +164,20 @@ class LongPortConnection(Connection):
         if self.ready:
             self._after()
 
+    def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
+        if self._websocket is not None:
+            self._message_ends = self._websocket.message_ends
+        super().received(buffer, recv_ns)
+        if self._message_ends is not None and buffer.start < buffer.stop:
+            self._message_ends = self._message_ends.copy()  # the transport's own is gone when this returns
+
+    def ended(self, reason: str) -> None:
+        code = self._websocket.close_code if self._websocket is not None else None
+        if self._session is not None:
+            for event in self._session.end(reason, code):
+                self._handle(event)
+        self.close(reason)
+
     @property
     def _has_session(self) -> bool:
         return self._session is not None
@@ -160,6 +192,7 @@ class LongPortConnection(Connection):
             now_ns=time.monotonic_ns(),
             recv_ns=self._recv_ns,
             ticks=self._lane.ticks,
+            message_ends=self._message_ends,
         )
         buffer.start = received.consumed
         for event in received.events:

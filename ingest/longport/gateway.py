@@ -22,6 +22,7 @@ from ingest.gateway_stats import GatewayStats
 from ingest.holes import Holes
 from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT, CAUSE_REFUSED, FEED_TICKS
 from ingest.listener import Listener
+from ingest.longport.address import Address
 from ingest.longport.backfill import Backfill, Held
 from ingest.longport.connection import LongPortConnection
 from ingest.longport.errors import RATE_LIMITED
@@ -34,7 +35,6 @@ from ingest.longport.session import Login
 from ingest.longport.signature import Credentials
 from ingest.longport.subscriptions import QUOTA, Subscriptions
 from ingest.longport.token import TokenUnavailable, TokenUnreadable, fetch_password
-from ingest.longport.transport import Address
 from ingest.market_hours import MarketHours
 from ingest.pipeline import TickPipeline
 from ingest.poll_config import PollConfig

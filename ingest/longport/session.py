@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from codec.bits import PAD_BYTES
 from codec.columns import TickBuffer
 from codec.errors import TicktapeError
-from codec.longport.decoder import Body, ControlPacket, LongportDecoder, PulledTrades, Refused
+from codec.longport.decoder import Body, ControlPacket, Decoded, LongportDecoder, PulledTrades, Refused
+from codec.longport.messages import whole_messages
 from codec.longport.protocol import (
     HANDSHAKE,
     PUSH_HEADER_BYTES,
@@ -71,6 +72,9 @@ _REQUESTS = _POLLS | {
     Command.UNSUBSCRIBE,
     Command.QUERY_TRADE,
 }
+
+_WITHOUT_LOSS = _REQUESTS | _SECRET_BODIES | {Command.CLOSE, Command.HEARTBEAT}
+"""Packets that may be lost without a tick: what was asked can be asked again."""
 
 _Close = control_pb2.Close
 _REMEDIES: dict[int, Remedy] = {
@@ -175,8 +179,14 @@ class LongportSession:
         self._request_id = 0
         self._heartbeats = 0
         self._pending: dict[int, _Pending] = {}
-        self._outgoing: list[bytes] = [HANDSHAKE] if is_stream else []
-        self._send(login.command, login.message(), now_ns, LOGIN_TIMEOUT_MS)
+        self._outgoing: list[bytes] = []
+
+    def begin(self, now_ns: int) -> None:
+        """The transport is there: queue the login."""
+        if self.state is State.LOGIN:
+            if self._is_stream:
+                self._outgoing.append(HANDSHAKE)
+            self._send(self._login.command, self._login.message(), now_ns, LOGIN_TIMEOUT_MS)
 
     def request(self, command: Command, message: Message, now_ns: int) -> int:
         """Queue a request and return its id, which its Replied, Pulled, Polled or Failed will carry.
@@ -242,18 +252,51 @@ class LongportSession:
         return self._close(Signal.END, reason, _REMEDIES.get(-1 if close_code is None else close_code))
 
     def receive(
-        self, source: NDArray[np.uint8], start: int, stop: int, *, now_ns: int, recv_ns: int, ticks: TickBuffer
+        self,
+        source: NDArray[np.uint8],
+        start: int,
+        stop: int,
+        *,
+        now_ns: int,
+        recv_ns: int,
+        ticks: TickBuffer,
+        message_ends: NDArray[np.int64] | None = None,
     ) -> Received:
         """Read whole packets of source[start:stop]; trades go to `ticks`, the rest becomes events.
 
         Parameters
         ----------
         source : (n,) uint8 with `PAD_BYTES` behind `stop`; nothing of it is kept
+        message_ends : (n,) int64, of a WebSocket: where each message ends, those before `start` among them. One that
+            is not whole packets is a dead letter, and says nothing of the others
         """
         if self.state is State.CLOSED:
             return Received(stop, [], needs_room=False)
         self._heard_ns = now_ns
-        decoded = self._decoder.decode(source, start, stop, recv_ns, ticks)
+        if message_ends is None:
+            decoded = self._decoder.decode(source, start, stop, recv_ns, ticks)
+            return self._read(decoded, source, stop, now_ns, recv_ns)
+        events: list[Event] = []
+        needs_room = False
+        while start < stop and not needs_room and not (events and isinstance(events[-1], Closed)):
+            decoded = self._decode_messages(source, start, message_ends, recv_ns, ticks)
+            received = self._read(decoded, source, stop, now_ns, recv_ns)
+            events += received.events
+            start, needs_room = received.consumed, received.needs_room
+        return Received(start, events, needs_room)
+
+    def _decode_messages(
+        self, source: NDArray[np.uint8], start: int, ends: NDArray[np.int64], recv_ns: int, ticks: TickBuffer
+    ) -> Decoded:
+        """Read messages up to one that is not whole packets, or that one."""
+        first = int(np.searchsorted(ends, start, side="right"))
+        sound = int(whole_messages(source, start, ends, first))
+        if sound > first:
+            return self._decoder.decode(source, start, int(ends[sound - 1]), recv_ns, ticks)
+        return self._decoder.decode_message(source, start, int(ends[first]), recv_ns, ticks)
+
+    def _read(self, decoded: Decoded, source: NDArray[np.uint8], stop: int, now_ns: int, recv_ns: int) -> Received:
+        """What the decoder says of packets, as events."""
         events: list[Event] = []
         for note in decoded.notes:
             match note:
@@ -383,7 +426,7 @@ class LongportSession:
 
     def _refused(self, note: Refused, source: NDArray[np.uint8]) -> list[Event]:
         is_whole = note.part is None
-        loses_ticks = is_whole and note.command == Command.PUSH_TRADE
+        loses_ticks = is_whole and note.command not in _WITHOUT_LOSS
         letter = self._dead_letter(
             source, note.span, note.command, note.reason, note.detail, note.symbol_id, loses_ticks=loses_ticks
         )

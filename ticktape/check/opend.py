@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from codec.markets import parse_symbol
-from ingest.opend.poll_plan import poll_wishes, possible_periods
+from ingest.opend.poll_plan import CALL_OF_FEED, poll_wishes, possible_periods
 from ingest.opend.probe import GatewayUnreachable, probe_gateway
 from ticktape.check.finding import PROBE_TIMEOUT_S, Finding
 from ticktape.exits import Exit
-from ticktape.gateways.opend import poll_configs, tick_symbols
+from ticktape.gateways.wanted import poll_configs, tick_symbols
 from ticktape.keys import wire_mode
 from ticktape.settings import BadSettings, OpenDSettings, Settings
 
@@ -60,6 +60,6 @@ async def _gateway(settings: Settings, gateway: OpenDSettings) -> list[Finding]:
 def _polls(settings: Settings, gateway: OpenDSettings) -> Iterator[Finding]:
     """How often the quotas let us ask; less often than configured is no failure."""
     by_calendar = settings.schedule.calendar == "auto"
-    wishes = poll_wishes(poll_configs(settings, gateway), by_calendar=by_calendar)
+    wishes = poll_wishes(poll_configs(settings, gateway, CALL_OF_FEED), by_calendar=by_calendar)
     for possible in possible_periods(wishes, gateway.quota_share, by_calendar=by_calendar):
         yield Finding(f"polls of {gateway.name}", str(possible))

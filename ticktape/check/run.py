@@ -20,9 +20,10 @@ from sinks.clickhouse_errors import ClickHouseError, ClickHouseFolderLocked, Cli
 from sinks.journal import JournalLocked, JournalOnNetworkFileSystem
 from sinks.journal.guards import FolderLock, refuse_network_file_system
 from ticktape.check.finding import Finding
+from ticktape.check.longport import check_longport
 from ticktape.check.opend import check_opend
 from ticktape.exits import Exit, exit_of
-from ticktape.settings import OpenDSettings, Settings
+from ticktape.settings import LongPortSettings, OpenDSettings, Settings
 from ticktape.settings.fields import Address
 from ticktape.settings.supported import refuse_unsupported_gateways, refuse_unsupported_stores
 from ticktape.settings.units import format_bytes
@@ -46,6 +47,8 @@ async def _findings(settings: Settings) -> list[Finding]:
     for gateway in settings.gateway:
         if isinstance(gateway, OpenDSettings):
             findings += await check_opend(settings, gateway)
+        elif isinstance(gateway, LongPortSettings):
+            findings += await check_longport(settings, gateway)
     findings += await asyncio.to_thread(lambda: list(_journal(settings)))
     findings += await _kafka(settings)
     findings += await asyncio.to_thread(lambda: list(_clickhouse(settings)))

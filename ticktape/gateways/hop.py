@@ -18,6 +18,7 @@ from ingest.market_hours import MarketHours
 from ingest.pipeline import TickPipeline
 from sinks.threads import Threads
 from ticktape.gateways.kinds import Gateway, Kind, Shared, subscriptions_of
+from ticktape.gateways.longport import LongPortGateways
 from ticktape.gateways.opend import OpenDGateways
 from ticktape.hops import JournalHop, quantiles
 from ticktape.metrics import Metrics, Sample
@@ -29,7 +30,7 @@ from ticktape.wiring import partition_count
 
 log = structlog.get_logger(__name__)
 
-KINDS: dict[str, Callable[[], Kind]] = {"opend": OpenDGateways}
+KINDS: dict[str, Callable[[], Kind]] = {"opend": OpenDGateways, "longport": LongPortGateways}
 """By `kind`, as configured."""
 assert set(KINDS) == set(KINDS_RUN)
 

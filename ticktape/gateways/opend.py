@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from codec.opend.protocol import SessionChoice
-from codec.tables import TICKS
 from ingest.gateway import GatewayConfig, OpenDGateway
 from ingest.opend.encryption import WireMode
-from ingest.opend.poll_plan import CALL_OF_FEED, PollConfig
+from ingest.opend.poll_plan import CALL_OF_FEED
 from ingest.opend.poller import QUOTAS
 from ingest.quota_keeper import QuotaKeeper
-from ticktape.gateways.kinds import Shared, of_kind, subscriptions_of
+from ticktape.gateways.kinds import Shared, of_kind
+from ticktape.gateways.wanted import poll_configs, tick_subscriptions, tick_symbols
 from ticktape.keys import wire_mode
 from ticktape.quota_store import JournalQuotaStore
-from ticktape.settings import GatewaySettings, OpenDSettings, Settings, SubscriptionSettings
+from ticktape.settings import GatewaySettings, OpenDSettings, Settings
 
 
 class OpenDGateways:
@@ -54,27 +54,8 @@ def gateway_configs(settings: Settings, wires: Mapping[str, WireMode]) -> list[G
     return [_gateway_config(settings, each, wires[each.name]) for each in opends if each.name in wires]
 
 
-def poll_configs(settings: Settings, gateway: OpenDSettings) -> tuple[PollConfig, ...]:
-    """The feeds that this gateway is to be asked for."""
-    return tuple(
-        PollConfig(feed, subscription.symbols, subscription.poll_interval.total_seconds(), subscription.periods)
-        for subscription in subscriptions_of(settings, gateway)
-        for feed in subscription.feeds
-        if feed in CALL_OF_FEED
-    )
-
-
-def tick_symbols(settings: Settings, gateway: OpenDSettings) -> tuple[str, ...]:
-    """Whose ticks are wanted from a gateway, each once, in file order."""
-    return tuple(dict.fromkeys(symbol for each in _tick_subscriptions(settings, gateway) for symbol in each.symbols))
-
-
-def _tick_subscriptions(settings: Settings, gateway: OpenDSettings) -> list[SubscriptionSettings]:
-    return [each for each in subscriptions_of(settings, gateway) if TICKS.name in each.feeds]
-
-
 def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) -> GatewayConfig:
-    ticks = _tick_subscriptions(settings, gateway)
+    ticks = tick_subscriptions(settings, gateway)
     sessions: dict[str, SessionChoice] = {}
     for subscription in ticks:
         session = SessionChoice[subscription.session.upper()]
@@ -95,7 +76,7 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) 
         host=gateway.host,
         port=port,
         symbols=tick_symbols(settings, gateway),
-        polls=poll_configs(settings, gateway),
+        polls=poll_configs(settings, gateway, CALL_OF_FEED),
         quota_share=gateway.quota_share,
         us_sessions={symbol: session for symbol, session in sessions.items() if session is not SessionChoice.ALL},
         tick_polls=tick_polls,

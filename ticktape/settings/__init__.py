@@ -1,12 +1,13 @@
 """The configuration: one TOML file, any key of it also from the environment."""
 
 from ticktape.settings.load import find_config, load_settings
-from ticktape.settings.model import GatewaySettings, OpenDSettings, Settings, SubscriptionSettings
+from ticktape.settings.model import GatewaySettings, LongPortSettings, OpenDSettings, Settings, SubscriptionSettings
 from ticktape.settings.problems import BadSettings
 
 __all__ = [
     "BadSettings",
     "GatewaySettings",
+    "LongPortSettings",
     "OpenDSettings",
     "Settings",
     "SubscriptionSettings",

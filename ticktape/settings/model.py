@@ -200,6 +200,13 @@ class LongPortSettings(GatewaySettings):
     access_token: Secret = None
     access_token_file: FilePath | None = None
 
+    @model_validator(mode="after")
+    def _check_http_url(self) -> LongPortSettings:
+        parts = urlsplit(self.http_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"http_url must be https://host or http://host:port, not {self.http_url!r}")
+        return self
+
 
 class FlowListSettings(GatewaySettings):
     """A capital-flow list over HTTP."""

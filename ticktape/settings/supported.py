@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ticktape.settings.model import OpenDSettings, Settings
+from ticktape.settings.model import LongPortSettings, OpenDSettings, Settings
 from ticktape.settings.problems import BadSettings
 
 _NOT_YET = "is not in this version yet"
 
-KINDS_RUN = ("opend",)
+KINDS_RUN = ("opend", "longport")
 """Of gateways; ticktape/gateways/hop.py makes them."""
 
 
@@ -32,6 +32,15 @@ def _unsupported(settings: Settings) -> Iterator[str]:
             yield f"{where} kind {gateway.kind!r} {_NOT_YET}; it runs {', '.join(map(repr, KINDS_RUN))}"
         elif isinstance(gateway, OpenDSettings) and not gateway.url.startswith("tcp://"):
             yield f'{where} OpenD\'s WebSocket port {_NOT_YET}: give its TCP port, url = "tcp://host:11111"'
+    accounts = {gateway.name for gateway in settings.gateway if isinstance(gateway, LongPortSettings)}
+    for number, subscription in enumerate(settings.subscription, start=1):
+        if subscription.gateway not in accounts:
+            continue
+        where = f"subscription number {number}:"
+        if "capital_flow" in subscription.feeds and subscription.periods != ("intraday",):
+            yield f'{where} LongPort has capital_flow of the running day only: periods = ["intraday"]'
+        if "ticks" in subscription.feeds and subscription.mode != "push":
+            yield f'{where} ticks of LongPort are pushed: mode = "push"'
 
 
 def refuse_unsupported_stores(settings: Settings) -> None:

@@ -338,6 +338,8 @@ def read_distribution(body: bytes) -> dict[str, object]:
         "symbol": symbol,
         "trade_date": (trade_date - EPOCH_DAY).days,
         "ts_event": ts_event_us,
+        "inflow_super": None,
+        "outflow_super": None,
     }
     for way, amounts in (("inflow", message.capital_in), ("outflow", message.capital_out)):
         for size in ("large", "medium", "small"):
