@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codec.bits import load_u64
+from codec.bits import PAD_BYTES, load_u64
 from codec.kernel import kernel
 
 CONDITION_CHARACTERS = 128
@@ -69,3 +69,10 @@ class ConditionTable:
             self.words[i, :_SIZE].astype("<u8").tobytes()[: int(self.words[i, _SIZE])].decode(errors="backslashreplace")
             for i in range(int(self.used[0]))
         ]
+
+    def id_of(self, word: str) -> int:
+        """The id of a word as `names` gives it, a new one if it was never met; NO_CONDITION_ID where it has no room."""
+        written = word.encode()
+        source = np.zeros(len(written) + PAD_BYTES, np.uint8)
+        source[: len(written)] = np.frombuffer(written, np.uint8)
+        return int(condition_id(source, 0, len(written), self.words, self.used))

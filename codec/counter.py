@@ -3,7 +3,9 @@
 OpenD's sequence is (unix second << 32) | counter, and on Hong Kong's exchange the counter grows by
 one with every tick of a symbol and begins anew each day (docs/protocols/opend.md 4). A tick that is
 not the next one of its day is a step, and worth a second look; all others cost a few nanoseconds.
-Other markets have no counter: of them only the newest tick is remembered.
+Other markets have no counter: of them only the newest tick is remembered. Where sequences are no order
+(LongPort: they may begin anew, and pulled trades have none), the exchange's time says which one that is, and
+an older one is remembered too: ticks may come `LATE_S` behind newer ones.
 
 Rule 1: what is remembered depends on the rows alone, so that records read back after a restart, in
 the order of the journal, leave the same behind.
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codec.columns import DELIVERY_CODE, GATEWAY_ID, SEQUENCE, SYMBOL_ID, TS_EVENT_US, TickBuffer
-from codec.kernel import kernel
+from codec.kernel import inlined, kernel
 from codec.markets import HK, MARKET_PREFIXES
 from codec.symbols import SYMBOLS_MAX, SymbolTable
 from codec.tables import DELIVERY
@@ -26,16 +28,20 @@ from codec.tables import DELIVERY
 DISCONNECT_TICKS_MAX = 50
 """OpenD supplies no more ticks of a time without its backend than these (docs/protocols/opend.md 4)."""
 
+LATE_S = 2
+"""Where times are the order of ticks: so much younger ones may have come before a tick does."""
+
 _COUNTED_PREFIX = f"{MARKET_PREFIXES[HK]}."
 _HK_OFFSET_S = 8 * 3600
 _DAY_S = 86_400
 _DAY_SPAN = _DAY_S << 32
 _LOW = (1 << 32) - 1
+_SECOND_US = 1_000_000
 _BY_DISCONNECT, _CACHE = DELIVERY.code("by_disconnect"), DELIVERY.code("cache")
 
 # Columns of the state, one row a symbol.
-_NEWEST, _NEWEST_US, _DAY, _ROWS, _SUPPLIED = range(5)
-_STATE_COLUMNS = 5
+_NEWEST, _NEWEST_US, _DAY, _ROWS, _SUPPLIED, _SETTLED, _SETTLED_US, _MARK, _MARK_US = range(9)
+_STATE_COLUMNS = 9
 # Columns of what did not come in turn.
 _KIND, _SYMBOL, _FIRST_ROW, _LAST_ROW, _BEFORE, _BEFORE_US = range(6)
 _TURN_COLUMNS = 6
@@ -89,6 +95,23 @@ def _out_of_turn(
     return count + 1, kind != _LATE
 
 
+@inlined
+def _settle(symbol: int, sequence: int, event_us: int, state: NDArray[np.int64]) -> None:
+    """A symbol has one more tick: the one marked last is settled once it is old enough, and the newest marked; while
+    none is, the oldest of all is the settled one."""
+    if state[symbol, _ROWS] == 0:
+        state[symbol, _SETTLED], state[symbol, _SETTLED_US] = sequence, event_us
+        state[symbol, _MARK], state[symbol, _MARK_US] = sequence, event_us
+    elif (
+        event_us < state[symbol, _SETTLED_US]
+        and state[symbol, _NEWEST_US] - state[symbol, _SETTLED_US] < LATE_S * _SECOND_US
+    ):
+        state[symbol, _SETTLED], state[symbol, _SETTLED_US] = sequence, event_us
+    elif state[symbol, _NEWEST_US] - state[symbol, _MARK_US] >= LATE_S * _SECOND_US:
+        state[symbol, _SETTLED], state[symbol, _SETTLED_US] = state[symbol, _MARK], state[symbol, _MARK_US]
+        state[symbol, _MARK], state[symbol, _MARK_US] = state[symbol, _NEWEST], state[symbol, _NEWEST_US]
+
+
 @kernel
 def follow(
     symbols: NDArray[np.int32],
@@ -98,6 +121,7 @@ def follow(
     fresh: NDArray[np.bool_],
     begin: int,
     end: int,
+    by_time: bool,
     counted: NDArray[np.bool_],
     state: NDArray[np.int64],
     turns: NDArray[np.int64],
@@ -107,8 +131,9 @@ def follow(
     Parameters
     ----------
     symbols, sequences, events_us, deliveries, fresh : (>= end,) read only
+    by_time : whether the newest tick is the one that the exchange dated last, not the one of the greatest sequence
     counted : (symbols,) whether a symbol's sequences have a counter
-    state : (symbols, 5), changed in place
+    state : (symbols, _STATE_COLUMNS), changed in place
     turns : (2 * (end - begin), 6), written from its beginning
 
     Returns
@@ -135,7 +160,9 @@ def follow(
         if not fresh[i]:
             continue
         sequence, newest = sequences[i], state[symbol, _NEWEST]
-        if not counted[symbol]:
+        if by_time:
+            is_newest = state[symbol, _ROWS] == 0 or events_us[i] >= state[symbol, _NEWEST_US]
+        elif not counted[symbol]:
             is_newest = state[symbol, _ROWS] == 0 or sequence > newest
         elif (
             (sequence & _LOW) == (newest & _LOW) + 1
@@ -147,6 +174,8 @@ def follow(
             count, is_newest = _out_of_turn(i, symbol, sequences, symbols, state, turns, count)
         if is_newest:
             state[symbol, _NEWEST], state[symbol, _NEWEST_US] = sequence, events_us[i]
+        if by_time:
+            _settle(symbol, sequence, events_us[i], state)
         state[symbol, _ROWS] += 1
         if delivery == _BY_DISCONNECT:
             state[symbol, _SUPPLIED] += 1
@@ -210,12 +239,14 @@ def counter_of_place(place: int) -> int:
 class TickFollower:
     """The newest tick of each symbol of one source. Not thread-safe but for `rows_of`.
 
-    `has_counter` says whether the source's sequences hold the counter on Hong Kong's exchange.
+    `has_counter` says whether the source's sequences hold the counter on Hong Kong's exchange, `by_time` whether
+    they are no order of ticks at all (LongPort).
     """
 
-    def __init__(self, symbols: SymbolTable, *, has_counter: bool) -> None:
+    def __init__(self, symbols: SymbolTable, *, has_counter: bool, by_time: bool = False) -> None:
         self._symbols = symbols
         self._has_counter = has_counter
+        self._by_time = by_time
         self._known = 0
         # Not written until a symbol is met: the system gives pages as they are touched.
         self._state: NDArray[np.int64] = np.zeros((SYMBOLS_MAX, _STATE_COLUMNS), np.int64)
@@ -232,7 +263,7 @@ class TickFollower:
         sequences, events_us = ticks.wide[SEQUENCE], ticks.wide[TS_EVENT_US]
         count = follow(
             ticks.narrow[SYMBOL_ID], sequences, events_us, ticks.small[DELIVERY_CODE], fresh, begin, end,
-            self._counted, self._state, self._turns,
+            self._by_time, self._counted, self._state, self._turns,
         )  # fmt: skip
         turns = []
         for kind, symbol_id, first, last, before, before_us in self._turns[:count].tolist():
@@ -261,8 +292,14 @@ class TickFollower:
 
     def newest(self, symbol_id: int) -> TickAt | None:
         """The symbol's newest tick."""
-        sequence, ts_us, _, rows, _ = self._state[symbol_id].tolist()
+        sequence, ts_us, _, rows, *_ = self._state[symbol_id].tolist()
         return TickAt(sequence, ts_us) if rows else None
+
+    def settled(self, symbol_id: int) -> TickAt | None:
+        """The symbol's newest tick behind all that can still come by itself: an older one where times are the order."""
+        if not self._by_time or self.rows(symbol_id) == 0:
+            return self.newest(symbol_id)
+        return TickAt(*self._state[symbol_id, _SETTLED : _SETTLED_US + 1].tolist())
 
     def rows(self, symbol_id: int) -> int:
         """How many rows of the symbol were taken in."""
@@ -283,5 +320,5 @@ class TickFollower:
         return [self._symbols.names[id_] for id_ in ids.tolist()], self._state[ids]
 
     def restore(self, symbol_ids: NDArray[np.int32], state: NDArray[np.int64]) -> None:
-        """Put back what `export` gave, its symbols under these ids."""
-        self._state[symbol_ids] = state
+        """Put back what `export` gave, its symbols under these ids; it may be of before there were all columns."""
+        self._state[symbol_ids, : state.shape[1]] = state

@@ -24,11 +24,11 @@ from codec.encode_flows import FlowEncoder
 from codec.flow_columns import INTRADAY, FlowBuffer
 from codec.flow_diff import FlowDiff
 from codec.flow_list import FlowListDecoder
-from codec.longport.content_keys import key_by_content
 from codec.longport.decoder import Body, ControlPacket, LongportDecoder
 from codec.longport.messages import whole_messages
 from codec.longport.protocol import Command, PacketType
 from codec.longport.replies import ReplyDecoder as LongportReplyDecoder
+from codec.longport.trade_window import TradeWindow
 from codec.markets import HK
 from codec.opend.decoder import ControlFrame, OpenDDecoder
 from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
@@ -36,7 +36,7 @@ from codec.opend.replies import Asked, ReplyDecoder
 from codec.spans import Span
 from codec.symbols import SymbolTable
 from codec.websocket import take_messages
-from codec.window import SequenceWindow
+from codec.window import Reply, SequenceWindow
 from protos.longport.capital_flow_pb2 import CapitalDistributionResponse, CapitalFlowIntradayResponse
 from protos.opend.capital_distribution_pb2 import GetCapitalDistributionResponse
 from protos.opend.capital_flow_pb2 import GetCapitalFlowResponse
@@ -73,6 +73,7 @@ def _warm_common(symbols: SymbolTable) -> None:
     verdict = window.test(ticks)
     window.mark(ticks, verdict)
     window.export()
+    ConditionTable().id_of("")
     DayCounts(symbols).add(ticks, verdict.fresh, verdict.ordinals)
     TickFollower(symbols, has_counter=True).follow(ticks, verdict.fresh, 0, 1)
     TickEncoder("", symbols, [""]).encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows)
@@ -102,7 +103,9 @@ def _warm_longport(symbols: SymbolTable, clock: MarketClock) -> None:
     LongportDecoder(symbols, conditions, clock).decode(nothing, 0, 0, 0, ticks)
     whole_messages(nothing, 0, np.zeros(1, np.int64), 0)
     ticks.rows = 1
-    key_by_content(ticks, 0, 1, conditions)
+    window = TradeWindow(symbols, conditions)
+    window.mark(ticks, window.test(ticks, [Reply(0, 1, is_full=False)]))
+    window.mark_journaled(ticks, np.zeros(1, np.uint32))
     replies = LongportReplyDecoder(symbols, clock, source="", gateway="")
     flow = CapitalFlowIntradayResponse(symbol="700.HK")
     replies.flow(_packet(Command.QUERY_CAPITAL_FLOW_INTRADAY, flow), 0, FlowBuffer(capacity=1))

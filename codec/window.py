@@ -5,9 +5,8 @@ sequence is there with the same payload check; the same sequence with another pa
 tick, under the next ordinal (contract.md, Exact meanings). It is not a high-water mark: pulls
 overlap pushes, and US sequences do not grow.
 
-Where one sequence is a whole push of ticks (LongPort), told apart by their place in it (the buffer's
-`ordinal`), the push is judged as one: it is a repeat when a push of that sequence held the same ticks, and
-otherwise its ordinals go on from the highest one used. The window then holds the last `WINDOW_KEYS` pushes.
+Trades of which a whole push has one sequence, and pulled ones none, are another matter:
+codec/longport/trade_window.py.
 
 Rule 1: `test` changes nothing. `mark` is called with its verdict once the batch is durable; a tick
 marked earlier would be lost by a failed append.
@@ -18,14 +17,15 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codec.bits import bits_of, fetch_early
-from codec.columns import DIRECTION, ORDINAL, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
+from codec.columns import DIRECTION, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, VOLUME, TickBuffer
 from codec.kernel import inlined, kernel
 from codec.markets import parse_symbol
 from codec.symbols import SymbolTable
@@ -52,44 +52,28 @@ def _hash(sequence: int, salt: int) -> np.uint64:
     return (mixed ^ (mixed >> np.uint64(29))) * _MIX_B >> np.uint64(16)
 
 
-@inlined
-def _continues(i: int, symbols: NDArray[np.int32], sequences: NDArray[np.int64], places: NDArray[np.int32]) -> bool:
-    """Whether row `i` belongs to the push of the row before it."""
-    return i > 0 and places[i] > places[i - 1] and sequences[i] == sequences[i - 1] and symbols[i] == symbols[i - 1]
-
-
 @kernel
 def payload_checks(
     wide: NDArray[np.int64],
     real: NDArray[np.float64],
-    narrow: NDArray[np.int32],
     small: NDArray[np.uint8],
     rows: int,
     checks: NDArray[np.uint64],
 ) -> None:
     """Write to `checks` what makes two ticks of one sequence the same: a 64-bit mix of price, volume,
-    direction and second of the first `rows` rows of a TickBuffer's blocks; in the first row of a push,
-    of all its ticks."""
-    symbols, sequences, places = narrow[SYMBOL_ID], wide[SEQUENCE], narrow[ORDINAL]
-    head = np.int64(0)
+    direction and second of the first `rows` rows of a TickBuffer's blocks."""
     for i in range(rows):
         second = np.uint64(wide[TS_EVENT_US, i] // _SECOND_US)
         mixed = (bits_of(real[PRICE, i]) ^ (second << np.uint64(1))) * _MIX_A
         mixed = (mixed ^ (mixed >> np.uint64(32)) ^ bits_of(real[VOLUME, i])) * _MIX_B
         mixed = (mixed ^ (mixed >> np.uint64(29)) ^ np.uint64(small[DIRECTION, i])) * _MIX_A
         checks[i] = mixed ^ (mixed >> np.uint64(32))
-        if _continues(i, symbols, sequences, places):
-            mixed = (checks[head] * _MIX_A ^ checks[i]) * _MIX_B
-            checks[head] = mixed ^ (mixed >> np.uint64(32))
-        else:
-            head = i
 
 
 @kernel
 def _test(
     symbols: NDArray[np.int32],
     sequences: NDArray[np.int64],
-    places: NDArray[np.int32],
     checks: NDArray[np.int64],
     rows: int,
     slots: NDArray[np.int16],
@@ -103,16 +87,11 @@ def _test(
 
     `batch_slots` is scratch: a power of two of at least 2 * rows, all _EMPTY. Writes `fresh` and,
     for fresh rows, `ordinals`; returns how many rows are fresh, and how many of these share a
-    sequence with another tick or push.
+    sequence with another tick.
     """
     count, conflicts = 0, 0
     batch_mask = np.int64(len(batch_slots) - 1)
     for i in range(rows):
-        if _continues(i, symbols, sequences, places):
-            fresh[i] = fresh[i - 1]
-            ordinals[i] = ordinals[i - 1] + (places[i] - places[i - 1])
-            count += fresh[i]
-            continue
         symbol, sequence, check = np.int64(symbols[i]), sequences[i], checks[i]
         repeat, ordinal = False, np.int64(0)
         if sequence <= newest[symbol]:
@@ -132,14 +111,12 @@ def _test(
                 if checks[other] == check:
                     repeat = True
                     break
-                while _continues(other + 1, symbols, sequences, places):
-                    other += 1
                 ordinal = max(ordinal, np.int64(ordinals[other]) + 1)
             place = (place + 1) & batch_mask
         fresh[i] = not repeat
         if not repeat:
             batch_slots[place] = i
-            ordinals[i] = ordinal + places[i]
+            ordinals[i] = ordinal
             count += 1
             conflicts += ordinal > 0
     return count, conflicts
@@ -169,7 +146,6 @@ def _forget(symbol: int, ring_at: int, slots: NDArray[np.int16], known: NDArray[
 def _mark(
     symbols: NDArray[np.int32],
     sequences: NDArray[np.int64],
-    places: NDArray[np.int32],
     checks: NDArray[np.int64],
     ordinals: NDArray[np.uint32],
     fresh: NDArray[np.bool_],
@@ -179,9 +155,7 @@ def _mark(
     newest: NDArray[np.int64],
     marked: NDArray[np.int64],
 ) -> None:
-    """Add the fresh rows to the window, a push by its first row and its last ordinal; the oldest keys of
-    their symbols make room."""
-    ring_at = np.int64(0)
+    """Add the fresh rows to the window; the oldest keys of their symbols make room."""
     for i in range(rows):
         if i + _ROWS_AHEAD < rows:
             later = np.int64(symbols[i + _ROWS_AHEAD])
@@ -190,9 +164,6 @@ def _mark(
         if not fresh[i]:
             continue
         symbol, sequence = np.int64(symbols[i]), sequences[i]
-        if _continues(i, symbols, sequences, places):
-            known[symbol, ring_at, _KEY_ORDINAL] = ordinals[i]
-            continue
         ring_at = marked[symbol] & (WINDOW_KEYS - 1)
         if marked[symbol] >= WINDOW_KEYS:
             _forget(symbol, ring_at, slots, known)
@@ -227,9 +198,17 @@ def _unroll(
             place += 1
 
 
+class Reply(NamedTuple):
+    """Rows `first_row` to `stop_row` of a buffer answer a pull; `is_full` when the reply held all that one may."""
+
+    first_row: int
+    stop_row: int
+    is_full: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `SequenceWindow.test` found of the rows of a buffer.
+    """What a window's `test` found of the rows of a buffer.
 
     Attributes
     ----------
@@ -273,18 +252,21 @@ class SequenceWindow:
         if needed > self._capacity:
             self._grow(max(needed, self._capacity + self._capacity // 2))
 
-    def test(self, ticks: TickBuffer) -> Verdict:
-        """Tell repeats in `ticks` from fresh rows; changes nothing (rule 1)."""
+    def test(self, ticks: TickBuffer, replies: Sequence[Reply] = ()) -> Verdict:
+        """Tell repeats in `ticks` from fresh rows; changes nothing (rule 1).
+
+        Pulled ticks have their sequences as pushed ones do, so `replies` says nothing new.
+        """
         self._make_room()
         rows = ticks.rows
         checks = np.empty(rows, np.uint64)
-        payload_checks(ticks.wide, ticks.real, ticks.narrow, ticks.small, rows, checks)
+        payload_checks(ticks.wide, ticks.real, ticks.small, rows, checks)
         fresh, ordinals = np.empty(rows, np.bool_), np.zeros(rows, np.uint32)
         scratch = np.full(1 << max(4, (2 * rows - 1).bit_length()), _EMPTY, np.int32)
-        symbol_ids, sequences, places = _keys(ticks)
+        symbol_ids, sequences = _keys(ticks)
         slots, known, newest, _ = self._arrays
         count, conflicts = _test(
-            symbol_ids, sequences, places, checks.view(np.int64), rows, slots, known, newest, scratch, fresh, ordinals
+            symbol_ids, sequences, checks.view(np.int64), rows, slots, known, newest, scratch, fresh, ordinals
         )
         return Verdict(fresh, ordinals, checks, int(count), int(conflicts))
 
@@ -293,26 +275,22 @@ class SequenceWindow:
         self._mark(*_keys(ticks), verdict.checks, verdict.ordinals, verdict.fresh)
 
     def mark_journaled(self, ticks: TickBuffer, ordinals: NDArray[np.uint32]) -> None:
-        """Remember rows that were read back from the journal with their (rows,) `ordinals`.
-
-        Where a sequence is a whole push, the buffer's own `ordinal` must say so again.
-        """
+        """Remember rows that were read back from the journal with their (rows,) `ordinals`."""
         rows = ticks.rows
         checks = np.empty(rows, np.uint64)
-        payload_checks(ticks.wide, ticks.real, ticks.narrow, ticks.small, rows, checks)
+        payload_checks(ticks.wide, ticks.real, ticks.small, rows, checks)
         self._mark(*_keys(ticks), checks, ordinals, np.ones(rows, np.bool_))
 
     def _mark(
         self,
         symbol_ids: NDArray[np.int32],
         sequences: NDArray[np.int64],
-        places: NDArray[np.int32],
         checks: NDArray[np.uint64],
         ordinals: NDArray[np.uint32],
         fresh: NDArray[np.bool_],
     ) -> None:
         self._make_room()
-        _mark(symbol_ids, sequences, places, checks.view(np.int64), ordinals, fresh, len(sequences), *self._arrays)
+        _mark(symbol_ids, sequences, checks.view(np.int64), ordinals, fresh, len(sequences), *self._arrays)
 
     def newest_sequence(self, symbol_id: int) -> int | None:
         """The greatest sequence marked for a symbol, or None when there is none yet."""
@@ -322,13 +300,16 @@ class SequenceWindow:
         return int(newest[symbol_id])
 
     def extent(self, symbol_id: int) -> tuple[int, int, int]:
-        """How many keys of a symbol are held, the sequence marked first among them, and the greatest one ever."""
+        """How many keys of a symbol are held, the second of the one marked first, and the greatest one ever.
+
+        An OpenD's sequences begin with the unix second; other numbers give other units.
+        """
         _, known, newest, marked = self._arrays
         if symbol_id >= len(marked) or marked[symbol_id] == 0:
             return 0, 0, 0
         count = int(marked[symbol_id])
         first = count % WINDOW_KEYS if count > WINDOW_KEYS else 0
-        return min(count, WINDOW_KEYS), int(known[symbol_id, first, _KEY_SEQUENCE]), int(newest[symbol_id])
+        return min(count, WINDOW_KEYS), int(known[symbol_id, first, _KEY_SEQUENCE]) >> 32, int(newest[symbol_id]) >> 32
 
     def export(self) -> bytes:
         """The whole state, for `restore` in another process.
@@ -370,11 +351,10 @@ class SequenceWindow:
             raise ValueError(f"these {len(exported)} bytes are no export of a window: {error}") from error
         ids = [self._table.id_of(*parse_symbol(name)) for name in names]
         symbol_ids = np.repeat(np.array(ids, np.int32), counts)
-        places = np.zeros(len(symbol_ids), np.int32)
-        self._mark(symbol_ids, sequences, places, checks, ordinals, np.ones(len(symbol_ids), np.bool_))
+        self._mark(symbol_ids, sequences, checks, ordinals, np.ones(len(symbol_ids), np.bool_))
 
 
-def _keys(ticks: TickBuffer) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
-    """(rows,) symbol ids, sequences and places in their pushes."""
+def _keys(ticks: TickBuffer) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(rows,) symbol ids and sequences."""
     rows = slice(ticks.rows)
-    return ticks.narrow[SYMBOL_ID, rows], ticks.wide[SEQUENCE, rows], ticks.narrow[ORDINAL, rows]
+    return ticks.narrow[SYMBOL_ID, rows], ticks.wide[SEQUENCE, rows]

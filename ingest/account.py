@@ -47,11 +47,14 @@ from ingest.ledger import (
     ended,
 )
 from ingest.missing import RANGES_MAX, MissingRange, MissingTicks, sort_by_reply, starts_day, ticks_in
+from ingest.pulled_ticks import PulledTicks
 
 log = structlog.get_logger(__name__)
 
 COUNTED_SOURCES = frozenset(("futu", "moomoo"))
 """Whose sequences hold the exchange's counter: those of an OpenD."""
+TIMED_SOURCES = frozenset(("longport",))
+"""Whose sequences say nothing of the order of ticks, and whose pulled ticks have none."""
 PULLS_MAX = 3
 """Pulls for one hole that are answered and still leave ticks newer than the answer."""
 _COUNTED_CAUSES = frozenset((CAUSE_SEQUENCE_STEP, CAUSE_BY_DISCONNECT))
@@ -79,13 +82,22 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """Rows `row` to `row + rows` are the answer to a GetTicker; `looks` when it was asked because of silence."""
+    """Rows `row` to `row + rows` are what a pull brought.
+
+    Attributes
+    ----------
+    looks : it was asked for because of silence
+    is_full : the reply held as many as one may: there were older ones
+    is_stale : a hole opened after the reply came, of which it tells nothing
+    """
 
     row: int
     rows: int
     symbol_id: int
     gateway: str
     looks: bool = False
+    is_full: bool = False
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,8 @@ class TickAccount:
     def __init__(self, source: str, symbols: SymbolTable, gateways: Sequence[str]) -> None:
         self.source = source
         self._gateways = gateways
-        self.follower = TickFollower(symbols, has_counter=source in COUNTED_SOURCES)
+        self._by_time = source in TIMED_SOURCES
+        self.follower = TickFollower(symbols, has_counter=source in COUNTED_SOURCES, by_time=self._by_time)
         self.missing = MissingTicks()
         self.ledger = LossLedger()
         self.trusts_counter = True
@@ -346,7 +359,7 @@ class TickAccount:
 
     def _opening(self, mark: Opening) -> None:
         before = self.ledger.holes.get(mark.symbol_id)
-        had = self.follower.newest(mark.symbol_id)
+        had = self.follower.settled(mark.symbol_id)
         if before is not None:
             self._join(before)
             if before.written or mark.cause in QUIET:
@@ -367,7 +380,7 @@ class TickAccount:
         if (hole := self.ledger.holes.get(mark.symbol_id)) is not None:
             self._join(hole)
             return
-        had = self.follower.newest(mark.symbol_id)
+        had = self.follower.settled(mark.symbol_id)
         self._open(mark.symbol_id, CAUSE_LATE_START if had is None else CAUSE_DOWN, mark.gateway, had)
 
     def _join(self, hole: Hole) -> None:
@@ -396,7 +409,7 @@ class TickAccount:
     def _pull(self, pull: Pull, ticks: TickBuffer, fresh: NDArray[np.bool_]) -> int:
         """Take in the rows of a reply and settle the symbol's hole; returns the row behind them."""
         end = pull.row + pull.rows
-        before, rows_before = self.follower.newest(pull.symbol_id), self.follower.rows(pull.symbol_id)
+        before, rows_before = self.follower.settled(pull.symbol_id), self.follower.rows(pull.symbol_id)
         supplied = self.follower.supplied(pull.symbol_id)
         come = self._come[pull.symbol_id]
         last = int(ticks.wide[SEQUENCE, pull.row : end].max(initial=0))
@@ -407,20 +420,28 @@ class TickAccount:
         had = before
         if hole is not None:
             had = hole.doubt if self.follower.counts(pull.symbol_id) else hole.gap.from_tick
-        reached = had is not None and bool(np.any(~is_fresh & (sequences <= had.sequence)))
+        reply = PulledTicks(
+            sequences, ticks.wide[TS_EVENT_US, pull.row : end], is_fresh, self._by_time, is_full=pull.is_full
+        )
+        reached = reply.reaches(had)
         if hole is None:
+            if pull.is_stale:
+                return end
             if before is None or added == 0 or (reached and not pull.looks):
                 return end
             hole = self._open(pull.symbol_id, CAUSE_SILENCE if pull.looks else CAUSE_BACKFILL, pull.gateway, before)
             hole.rows_before = hole.rows_failed = rows_before
             hole.supplied_before = supplied
         hole.filled += added
+        if pull.is_stale:
+            return end
         if not reached and self._can_wait(hole):
             hole.waits = True
         elif self.missing.of(pull.symbol_id):
-            self._settle_counted(hole, sequences, reached=reached, to=_first_behind(had, ticks, pull))
+            self._settle_counted(hole, sequences, reached=reached, to=reply.first_behind(had))
         else:
-            self._settle(hole, ticks, pull, reached=reached)
+            newest = self.follower.newest(pull.symbol_id)
+            self._settle(hole, reached=reached, to=reply.first_behind(hole.gap.from_tick, newest))
         return end
 
     def _settle_counted(self, hole: Hole, sequences: NDArray[np.int64], *, reached: bool, to: TickAt | None) -> None:
@@ -466,7 +487,7 @@ class TickAccount:
             return is_counted == hole.written  # what is not written may be forgotten where the first tick counts
         return is_counted and hole.doubt is not None and not self._is_passed(hole)
 
-    def _settle(self, hole: Hole, ticks: TickBuffer, pull: Pull, *, reached: bool) -> None:
+    def _settle(self, hole: Hole, *, reached: bool, to: TickAt | None) -> None:
         """Settle a hole of which nothing is known but its ends."""
         if reached or self._is_whole(hole):
             self._fill(hole)
@@ -474,7 +495,7 @@ class TickAccount:
         if not hole.written and self.follower.newest(hole.symbol_id) is None:
             self.ledger.forget(hole)  # it was never traded
             return
-        self._lose(hole, (), to=_first_behind(hole.gap.from_tick, ticks, pull))
+        self._lose(hole, (), to=to)
 
     def _doubt(self, refuted: Sequence[MissingRange]) -> None:
         """The gateway has nothing where its counter made a step."""
@@ -637,14 +658,3 @@ def _range_of(values: tuple[int, int, list[int] | None, list[int]]) -> MissingRa
     """A range as `astuple` wrote it."""
     first, last, before, after = values
     return MissingRange(first, last, TickAt(*before) if before else None, TickAt(*after))
-
-
-def _first_behind(had: TickAt | None, ticks: TickBuffer, pull: Pull) -> TickAt | None:
-    """The oldest tick of a reply behind `had`."""
-    rows = slice(pull.row, pull.row + pull.rows)
-    sequences, events_us = ticks.wide[SEQUENCE, rows], ticks.wide[TS_EVENT_US, rows]
-    behind = np.flatnonzero(sequences > had.sequence) if had is not None else np.arange(pull.rows)
-    if len(behind) == 0:
-        return None
-    oldest = int(behind[np.argmin(sequences[behind])])
-    return TickAt(int(sequences[oldest]), int(events_us[oldest]))

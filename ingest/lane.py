@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from codec.columns import GATEWAY_ID, SYMBOL_ID, TS_RECV_NS, TickBuffer
 from codec.conditions import ConditionTable
@@ -17,11 +19,12 @@ from codec.encode_flows import FlowEncoder
 from codec.flow_columns import FlowBuffer
 from codec.flow_diff import FlowDiff, FlowVerdict
 from codec.histogram import LatencyHistogram
+from codec.longport.trade_window import TradeWindow
 from codec.records import Record
 from codec.symbols import SymbolTable
 from codec.tables import CAPITAL_FLOW, TICKS
-from codec.window import SequenceWindow, Verdict
-from ingest.account import Beginning, Entries, GivenUp, Mark, Opening, Pull, TickAccount
+from codec.window import Reply, SequenceWindow, Verdict
+from ingest.account import TIMED_SOURCES, Beginning, Entries, GivenUp, Mark, Opening, Pull, TickAccount
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +85,38 @@ class Taken:
             stats.repeat_rows[CAPITAL_FLOW.name] += self.flows.rows - self.flow_verdict.fresh_rows
 
 
+class TickWindow(Protocol):
+    """Tells which ticks of one source were seen before: codec/window.py, or codec/longport/trade_window.py."""
+
+    def test(self, ticks: TickBuffer, replies: Sequence[Reply] = ()) -> Verdict:
+        """Tell repeats from fresh rows; changes nothing of what is remembered."""
+        ...
+
+    def mark(self, ticks: TickBuffer, verdict: Verdict) -> None:
+        """Remember what the last verdict found: its rows are durable now."""
+        ...
+
+    def mark_journaled(self, ticks: TickBuffer, ordinals: NDArray[np.uint32]) -> None:
+        """Remember rows that were read back from the journal."""
+        ...
+
+    def newest_sequence(self, symbol_id: int) -> int | None:
+        """The greatest sequence that a gateway gave a symbol's ticks."""
+        ...
+
+    def extent(self, symbol_id: int) -> tuple[int, int, int]:
+        """How many keys of a symbol are held, and the unix seconds of the one marked first and of the newest."""
+        ...
+
+    def export(self) -> bytes:
+        """The whole state, for `restore` in another process."""
+        ...
+
+    def restore(self, exported: bytes) -> None:
+        """Add what `export` gave."""
+        ...
+
+
 class Lane:
     """The rows of one source on their way to the journal."""
 
@@ -90,7 +125,9 @@ class Lane:
         self.symbols = SymbolTable(partition_count)
         self.conditions = ConditionTable()
         """The longer sale conditions, for the decoders of this source."""
-        self.window = SequenceWindow(self.symbols)
+        self.window: TickWindow = (
+            TradeWindow(self.symbols, self.conditions) if source in TIMED_SOURCES else SequenceWindow(self.symbols)
+        )
         self.days = DayCounts(self.symbols)
         self.gateways: list[str] = []
         self.account = TickAccount(source, self.symbols, self.gateways)
@@ -108,6 +145,7 @@ class Lane:
         self._flow_encoder = FlowEncoder(source, self.symbols, self.gateways)
         self._spare_flows = FlowBuffer()
         self._marks: list[Mark] = []
+        self._opened: Counter[int] = Counter()
         self._begun: set[int] = set()
         self._pull_listeners: list[PullListener] = []
         self._conflicts_logged: set[int] = set()
@@ -129,8 +167,8 @@ class Lane:
 
     def activity(self, security: tuple[int, str]) -> float:
         """Ticks a second of a security, over the last that the window holds; 0 where there are none."""
-        keys, oldest, newest = self.window.extent(self.symbols.id_of(*security))
-        return keys / max((newest >> 32) - (oldest >> 32), 1)  # a gateway that is pulled has times in its sequences
+        keys, oldest_s, newest_s = self.window.extent(self.symbols.id_of(*security))
+        return keys / max(newest_s - oldest_s, 1)
 
     def when_wanted(self, listener: PullListener) -> None:
         """Call `listener` with the symbols that must be pulled at once, when there are any."""
@@ -149,15 +187,39 @@ class Lane:
 
     def open_hole(self, symbol_id: int, cause: str, gateway: str) -> None:
         """Ticks of a symbol may be missing from here on; the next pull of it settles that."""
+        self._opened[symbol_id] += 1
         self._marks.append(Opening(self._row, symbol_id, cause, gateway))
+
+    def opened(self, symbol_id: int) -> int:
+        """How often ticks of a symbol may have been missed so far: a reply that is held before it is marked
+        must tell, since it tells nothing of what was missed meanwhile."""
+        return self._opened[symbol_id]
 
     def give_up(self, symbol_id: int, *, leaves: bool = False) -> None:
         """The pulls of a symbol failed for good; `leaves` when it is not asked for any more."""
         self._marks.append(GivenUp(self._row, symbol_id, leaves))
 
-    def mark_pull(self, symbol_id: int, first_row: int, rows: int, gateway: str, *, looks: bool = False) -> None:
-        """Rows of `ticks` answer a pull; `looks` when it was asked for because the symbol is silent."""
-        self._marks.append(Pull(first_row, rows, symbol_id, gateway, looks))
+    def mark_pull(
+        self,
+        symbol_id: int,
+        first_row: int,
+        rows: int,
+        gateway: str,
+        *,
+        looks: bool = False,
+        full: bool = False,
+        opened: int | None = None,
+    ) -> None:
+        """Rows of `ticks` are what a pull brought.
+
+        Parameters
+        ----------
+        looks : it was asked for because the symbol is silent
+        full : it held as many as a reply may
+        opened : what `opened` said when the reply came, where it was held since
+        """
+        is_stale = opened is not None and opened != self._opened[symbol_id]
+        self._marks.append(Pull(first_row, rows, symbol_id, gateway, looks, full, is_stale))
 
     @property
     def _row(self) -> int:
@@ -182,7 +244,8 @@ class Lane:
         Changes nothing of the window; the account goes on (its rule 3).
         """
         self.symbols.canonicalize(ticks.narrow[SYMBOL_ID, : ticks.rows])
-        verdict = self.window.test(ticks)
+        replies = [Reply(mark.row, mark.row + mark.rows, mark.is_full) for mark in marks if isinstance(mark, Pull)]
+        verdict = self.window.test(ticks, replies)
         if verdict.conflicts:
             self._log_conflicts(ticks, verdict)
         entries = self.account.enter(ticks, verdict.fresh, marks, now_ns)

@@ -17,29 +17,38 @@ from numpy.typing import NDArray
 
 from codec.arrow import rows_of_batch
 from codec.columns import (
+    CONDITION_ID,
     DELIVERY_CODE,
     DIRECTION,
     PRICE,
     SEQUENCE,
+    SESSION_CODE,
     SYMBOL_ID,
     TRADE_DATE,
     TS_EVENT_US,
+    TS_RECV_NS,
     TURNOVER,
     VOLUME,
     TickBuffer,
 )
+from codec.conditions import ConditionTable
 from codec.day_counts import DayCounts
 from codec.encode_flows import flows_of_batch
 from codec.markets import parse_symbol
 from codec.records import Record
 from codec.row_diff import RowDiff
 from codec.symbols import SymbolTable
-from codec.tables import CAPITAL_FLOW, COVERAGE, DELIVERY, GAPS, TABLE_BY_NAME, TICKS
+from codec.tables import CAPITAL_FLOW, COVERAGE, DELIVERY, GAPS, SESSION, TABLE_BY_NAME, TICKS
 from codec.tables import DIRECTION as DIRECTION_KIND
 from ingest.coverage import CoverageKeeper
 from ingest.lane import Lane
 from ingest.ledger import FEED_TICKS, Gap
 
+_ENUM_ROWS = (
+    ("direction", DIRECTION_KIND, DIRECTION),
+    ("session", SESSION, SESSION_CODE),
+    ("delivery", DELIVERY, DELIVERY_CODE),
+)
 _TICKS, _DAYS, _FLOWS, _ROWS, _LEDGER, _ACCOUNT = "ticks", "days", "flows", "rows", "ledger", "account"
 
 
@@ -124,7 +133,7 @@ def day_counts(snapshot: bytes | None, records: Iterable[Record]) -> dict[str, D
         if record.table == TICKS.name:
             batch = _batch_of(record)
             counted = of(batch.column("source")[0].as_py())
-            ticks, ordinals = _ticks_of(batch, tables[batch.column("source")[0].as_py()])
+            ticks, ordinals = _ticks_of(batch, tables[batch.column("source")[0].as_py()], ConditionTable())
             counted.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
     return counts
 
@@ -145,13 +154,15 @@ def _replay_gaps(rows: Iterable[Mapping[str, object]], lanes: Mapping[str, Lane]
 
 
 def _replay_ticks(batch: pa.RecordBatch, gap_ids: Sequence[str], lane: Lane) -> None:
-    ticks, ordinals = _ticks_of(batch, lane.symbols)
+    ticks, ordinals = _ticks_of(batch, lane.symbols, lane.conditions)
     lane.window.mark_journaled(ticks, ordinals)
     lane.days.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
     lane.account.replay_ticks(ticks, gap_ids)
 
 
-def _ticks_of(batch: pa.RecordBatch, symbols: SymbolTable) -> tuple[TickBuffer, NDArray[np.uint32]]:
+def _ticks_of(
+    batch: pa.RecordBatch, symbols: SymbolTable, conditions: ConditionTable
+) -> tuple[TickBuffer, NDArray[np.uint32]]:
     """What the window and the counts need of journaled rows, and their (rows,) ordinals."""
     ticks = TickBuffer(batch.num_rows)
     ticks.rows = batch.num_rows
@@ -162,7 +173,10 @@ def _ticks_of(batch: pa.RecordBatch, symbols: SymbolTable) -> tuple[TickBuffer, 
     ticks.real[PRICE] = batch.column("price").to_numpy()
     ticks.real[VOLUME] = batch.column("volume").to_numpy()
     ticks.real[TURNOVER] = batch.column("turnover").to_numpy()
-    for name, kind, row in (("direction", DIRECTION_KIND, DIRECTION), ("delivery", DELIVERY, DELIVERY_CODE)):
+    ticks.wide[TS_RECV_NS] = batch.column("ts_recv").view(pa.int64()).to_numpy()
+    words, numbers = _words(batch, "condition")
+    ticks.narrow[CONDITION_ID] = np.array([conditions.id_of(word) for word in words], np.int32)[numbers]
+    for name, kind, row in _ENUM_ROWS:
         words, numbers = _words(batch, name)
         ticks.small[row] = np.array([kind.code(word) for word in words], np.uint8)[numbers]
     return ticks, batch.column("ordinal").to_numpy().copy()  # writable, as kernels are compiled for

@@ -21,7 +21,6 @@ from codec.columns import (
     PRICE,
     SEQUENCE,
     SESSION_CODE,
-    SYMBOL_ID,
     TS_EVENT_US,
     VOLUME,
     TickBuffer,
@@ -30,7 +29,8 @@ from codec.conditions import CONDITION_CHARACTERS, ConditionTable
 from codec.kernel import inlined, kernel
 from codec.longport.wire import SECOND_US
 
-_HASH_BITS = 20
+KEY_HASH_BITS = 20
+"""Of a content's hash, its highest: so many are in its key."""
 _MIX_A, _MIX_B = np.uint64(0xBF58_476D_1CE4_E5B9), np.uint64(0x94D0_49BB_1331_11EB)
 
 
@@ -44,7 +44,7 @@ def _mixed(digest: np.uint64, value: np.uint64) -> np.uint64:
 
 @kernel
 def _content_hashes(
-    rows: NDArray[np.int64],
+    rows: int,
     wide: NDArray[np.int64],
     real: NDArray[np.float64],
     narrow: NDArray[np.int32],
@@ -52,9 +52,9 @@ def _content_hashes(
     words: NDArray[np.uint64],
     hashes: NDArray[np.uint64],
 ) -> None:
-    """Write to `hashes` a 64-bit hash of each of `rows`: second, price, volume, direction, condition, session."""
-    for i in range(len(rows)):
-        row = rows[i]
+    """Write to `hashes` a 64-bit hash of each of the first `rows` rows: second, price, volume, direction,
+    condition, session."""
+    for row in range(rows):
         digest = _mixed(np.uint64(1), np.uint64(wide[TS_EVENT_US, row] // SECOND_US))
         digest = _mixed(digest, bits_of(real[PRICE, row]))
         digest = _mixed(digest, bits_of(real[VOLUME, row]))
@@ -67,25 +67,36 @@ def _content_hashes(
         else:
             for part in range(words.shape[1]):
                 digest = _mixed(digest, words[condition - CONDITION_CHARACTERS, part])
-        hashes[i] = digest
+        hashes[row] = digest
 
 
-def key_by_content(ticks: TickBuffer, first_row: int, stop_row: int, conditions: ConditionTable) -> None:
-    """Give the trades without a sequence among the given rows of `ticks` their sequence and ordinal, in place.
+def content_hashes(ticks: TickBuffer, conditions: ConditionTable) -> NDArray[np.uint64]:
+    """(rows,) 64-bit hashes of what makes two trades equal: those that differ have, in practice, different ones."""
+    hashes = np.empty(ticks.rows, np.uint64)
+    _content_hashes(ticks.rows, ticks.wide, ticks.real, ticks.narrow, ticks.small, conditions.words, hashes)
+    return hashes
+
+
+@inlined
+def content_key(second: int, content: int) -> int:
+    """The sequence of a trade without one: of its unix second and its content's hash, as a signed number."""
+    return -((second << KEY_HASH_BITS) | np.int64(np.uint64(content) >> np.uint64(64 - KEY_HASH_BITS)))
+
+
+def key_by_content(ticks: TickBuffer, first_row: int, stop_row: int, hashes: NDArray[np.uint64]) -> None:
+    """Give the trades of one reply, the given rows of `ticks`, their sequence and ordinal, in place.
 
     For equal trades to get the same ordinals each time, the rows must hold all such trades of each
-    second that they touch.
+    second that they touch. `hashes` are the buffer's (`content_hashes`).
     """
-    rows = first_row + np.flatnonzero(ticks.wide[SEQUENCE, first_row:stop_row] == 0)
-    hashes = np.empty(len(rows), np.uint64)
-    _content_hashes(rows, ticks.wide, ticks.real, ticks.narrow, ticks.small, conditions.words, hashes)
-    seconds = ticks.wide[TS_EVENT_US].take(rows) // SECOND_US
-    sequences = -((seconds << _HASH_BITS) | (hashes >> np.uint64(64 - _HASH_BITS)).astype(np.int64))
-    symbols = ticks.narrow[SYMBOL_ID].take(rows)
-    order = np.lexsort((hashes, sequences, symbols))  # stable: equal trades stay in their order
-    is_first = np.ones(len(rows), np.bool_)
-    is_first[1:] = (np.diff(sequences[order]) != 0) | (np.diff(symbols[order]) != 0)
+    span = slice(first_row, stop_row)
+    own = hashes[span]
+    seconds = ticks.wide[TS_EVENT_US, span] // SECOND_US
+    sequences = -((seconds << KEY_HASH_BITS) | (own >> np.uint64(64 - KEY_HASH_BITS)).astype(np.int64))
+    order = np.lexsort((own, sequences))  # stable: equal trades stay in their order
+    is_first = np.ones(len(own), np.bool_)
+    is_first[1:] = np.diff(sequences[order]) != 0
     firsts = np.flatnonzero(is_first)
-    numbers = np.arange(len(rows)) - np.repeat(firsts, np.diff(np.append(firsts, len(rows))))
-    ticks.wide[SEQUENCE, rows] = sequences
-    ticks.narrow[ORDINAL, rows[order]] = numbers
+    numbers = np.arange(len(own)) - np.repeat(firsts, np.diff(np.append(firsts, len(own))))
+    ticks.wide[SEQUENCE, span] = sequences
+    ticks.narrow[ORDINAL, first_row + order] = numbers

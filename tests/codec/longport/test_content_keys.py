@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from codec.columns import TickBuffer
 from codec.conditions import CONDITION_CHARACTERS, ConditionTable, condition_id
-from codec.longport.content_keys import key_by_content
+from codec.longport.content_keys import content_hashes, key_by_content
 from tests.codec.examples import examples
 from tests.codec.longport.feeding import padded
 from tests.codec.tick_rows import Tick, buffer_of, tick_of
@@ -20,8 +20,6 @@ from tests.codec.tick_rows import Tick, buffer_of, tick_of
 TIME_US = 1_700_000_000_000_000
 
 _CHOICES: dict[str, list[Any]] = {
-    "symbol_id": [0, 1],
-    "sequence": [0, 0, 0, 5],
     "price": [1.5, 2.5],
     "volume": [100.0, 200.0],
     "direction": ["buy", "sell"],
@@ -29,11 +27,13 @@ _CHOICES: dict[str, list[Any]] = {
     "condition": ["", "U"],
     "session": ["regular", "pre"],
 }
-_trades = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in _CHOICES.items()}).map(tick_of)
+_trades = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in _CHOICES.items()}).map(
+    lambda values: tick_of({"symbol_id": 0, "sequence": 0, **values})
+)
 
 
 def content(tick: Tick) -> tuple[object, ...]:
-    return (tick.symbol_id, *tick.payload, tick.condition, tick.session)
+    return (*tick.payload, tick.condition, tick.session)
 
 
 def keys_of(buffer: TickBuffer) -> list[tuple[int, int, int]]:
@@ -43,23 +43,22 @@ def keys_of(buffer: TickBuffer) -> list[tuple[int, int, int]]:
 
 def keyed(ticks: list[Tick]) -> list[tuple[int, int, int]]:
     buffer = buffer_of(ticks)
-    key_by_content(buffer, 0, buffer.rows, ConditionTable())
+    key_by_content(buffer, 0, buffer.rows, content_hashes(buffer, ConditionTable()))
     return keys_of(buffer)
 
 
 @examples(200)
 @given(ticks=st.lists(_trades, max_size=30), shuffled=st.randoms())
 def test_equal_trades_are_numbered_and_others_have_other_keys(ticks: list[Tick], shuffled: random.Random) -> None:
-    own = [tick for tick in ticks if tick.sequence == 0]
-    keys = [key for key, tick in zip(keyed(ticks), ticks, strict=True) if tick.sequence == 0]
-    assert len(set(keys)) == len(own)
+    keys = keyed(ticks)
+    assert len(set(keys)) == len(ticks)
     numbers: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for key, tick in zip(keys, own, strict=True):
+    for key, tick in zip(keys, ticks, strict=True):
         assert -key[1] >> 20 == tick.ts_event_us // 1_000_000
         numbers[content(tick)].append(key[2])
     # The few contents drawn here share no 20 bits within a second, so each is numbered from 0.
     assert all(sorted(found) == list(range(len(found))) for found in numbers.values())
-    by_content = {content(tick): key[:2] for key, tick in zip(keys, own, strict=True)}
+    by_content = {content(tick): key[:2] for key, tick in zip(keys, ticks, strict=True)}
     assert len(set(by_content.values())) == len(by_content)
 
     mixed = list(ticks)
@@ -67,13 +66,9 @@ def test_equal_trades_are_numbered_and_others_have_other_keys(ticks: list[Tick],
     assert Counter(keyed(mixed)) == Counter(keyed(ticks))
 
 
-def test_trades_with_a_sequence_keep_their_keys() -> None:
-    assert keyed([Tick(3, 77), Tick(3, 0)])[0] == (3, 77, 0)
-
-
 def test_rows_outside_are_left_alone() -> None:
     buffer = buffer_of([Tick(0, 0), Tick(0, 0), Tick(0, 0)])
-    key_by_content(buffer, 1, 2, ConditionTable())
+    key_by_content(buffer, 1, 2, content_hashes(buffer, ConditionTable()))
     assert [sequence != 0 for _, sequence, _ in keys_of(buffer)] == [False, True, False]
 
 
@@ -100,7 +95,7 @@ def test_a_long_condition_counts_by_its_word_not_by_its_id() -> None:
         buffer = buffer_of([Tick(0, 0)])
         buffer.column("condition")[:] = id_
         assert id_ >= CONDITION_CHARACTERS
-        key_by_content(buffer, 0, 1, table)
+        key_by_content(buffer, 0, 1, content_hashes(buffer, table))
         return keys_of(buffer)[0][1]
 
     assert sequence_of([b"@ TI"]) == sequence_of([b"other", b"@ TI"])

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.columns import ORDINAL
+from codec.conditions import ConditionTable
+from codec.longport.trade_window import TradeWindow
 from codec.markets import US
 from codec.symbols import SymbolTable
-from codec.window import SequenceWindow
 from tests.codec.examples import examples
 from tests.codec.tick_rows import Tick, buffer_of
 
@@ -51,7 +52,7 @@ def table() -> SymbolTable:
     return symbols
 
 
-def judge(window: SequenceWindow, pushes: list[Push], *, mark: bool = True) -> tuple[list[int | None], int]:
+def judge(window: TradeWindow, pushes: list[Push], *, mark: bool = True) -> tuple[list[int | None], int]:
     """Ordinals of the fresh trades, None for a repeat, and the conflicts."""
     buffer = buffer_of([Tick(symbol, sequence, price) for symbol, sequence, prices in pushes for price in prices])
     buffer.narrow[ORDINAL, : buffer.rows] = [place for _, _, prices in pushes for place in range(len(prices))]
@@ -66,32 +67,32 @@ def judge(window: SequenceWindow, pushes: list[Push], *, mark: bool = True) -> t
 @examples(300)
 @given(batches=st.lists(st.lists(_pushes, max_size=8), max_size=5), restarts=st.booleans())
 def test_pushes(batches: list[list[Push]], restarts: bool) -> None:
-    oracle, window = Oracle(), SequenceWindow(table())
+    oracle, window = Oracle(), TradeWindow(table(), ConditionTable())
     for batch in batches:
         assert judge(window, batch, mark=False) == judge(window, batch, mark=False)
         found, _ = judge(window, batch)
         assert found == [ordinal for push in batch for ordinal in oracle.judge(push)]
         if restarts:
-            exported, window = window.export(), SequenceWindow(table())
+            exported, window = window.export(), TradeWindow(table(), ConditionTable())
             window.restore(exported)
 
 
 def test_equal_trades_of_one_push_are_no_repeats_and_the_push_again_is() -> None:
-    window = SequenceWindow(table())
+    window = TradeWindow(table(), ConditionTable())
     push: Push = (0, 7, (1.0, 1.0, 1.0))
     assert judge(window, [push, push]) == ([0, 1, 2, None, None, None], 0)
     assert judge(window, [push]) == ([None] * 3, 0)
 
 
 def test_another_payload_goes_on_from_the_highest_ordinal() -> None:
-    window = SequenceWindow(table())
+    window = TradeWindow(table(), ConditionTable())
     assert judge(window, [(0, 7, (1.0, 2.0))]) == ([0, 1], 0)
     assert judge(window, [(0, 7, (1.0,)), (0, 7, (1.0, 2.0, 2.0))]) == ([2, 3, 4, 5], 2)
     assert judge(window, [(0, 7, (1.0,)), (1, 7, (1.0,))]) == ([None, 0], 0)
 
 
 def test_a_refused_trade_leaves_its_place_empty() -> None:
-    window = SequenceWindow(table())
+    window = TradeWindow(table(), ConditionTable())
     buffer = buffer_of([Tick(0, 7, 1.0), Tick(0, 7, 2.0), Tick(0, 8, 1.0)])
     buffer.narrow[ORDINAL, :3] = [1, 3, 2]
     verdict = window.test(buffer)
@@ -101,7 +102,7 @@ def test_a_refused_trade_leaves_its_place_empty() -> None:
 
 @pytest.mark.parametrize("again", [(1.0, 2.0), (1.0,)])
 def test_what_was_read_back_from_the_journal_counts(again: tuple[float, ...]) -> None:
-    window = SequenceWindow(table())
+    window = TradeWindow(table(), ConditionTable())
     buffer = buffer_of([Tick(0, 7, 1.0), Tick(0, 7, 2.0)])
     ordinals = np.array([0, 1], np.uint32)
     buffer.narrow[ORDINAL, :2] = ordinals
