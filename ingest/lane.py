@@ -190,10 +190,10 @@ class Lane:
         self._opened[symbol_id] += 1
         self._marks.append(Opening(self._row, symbol_id, cause, gateway))
 
-    def opened(self, symbol_id: int) -> int:
-        """How often ticks of a symbol may have been missed so far: a reply that is held before it is marked
-        must tell, since it tells nothing of what was missed meanwhile."""
-        return self._opened[symbol_id]
+    def opened(self, security: tuple[int, str]) -> int:
+        """How often ticks of a security may have been missed so far: what a reply that is held before it is
+        marked must remember, since it tells nothing of what is missed meanwhile."""
+        return self._opened[self.symbols.id_of(*security)]
 
     def give_up(self, symbol_id: int, *, leaves: bool = False) -> None:
         """The pulls of a symbol failed for good; `leaves` when it is not asked for any more."""

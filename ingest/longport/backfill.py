@@ -2,6 +2,10 @@
 
 A pulled trade has no number; it is told from the pushed ones by its content. So an answer waits for
 `HOLD_NS` before it is decoded: what was on its way as a push then has come. No socket, no clock.
+
+Rule 1: a pull is asked `WAIT_NS` after what it is to mend. Trades have whole seconds, and one of them must not hold
+both what was missed and the end of the answer: an equal trade, pushed later in that second, would be
+taken for the one that was pulled (codec/longport/trade_window.py).
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from ingest.longport.errors import Reaction, reaction_to
 from ingest.longport.events import Failed, Pulled
 from ingest.pull_queue import Pull, PullQueue
 
+WAIT_NS = 1_200_000_000
+"""A second of the exchange's, and what its trades take to us."""
 HOLD_NS = 2_000_000_000
 """Trades younger than this when they were pulled may still be pushed."""
 IN_FLIGHT_MAX = 4
@@ -31,6 +37,8 @@ class Held:
 
     pull: Pull
     answer: Pulled
+    opened: int
+    """How often trades of the symbol may have been missed when it came."""
     due_ns: int
 
 
@@ -40,28 +48,35 @@ class Backfill:
     Parameters
     ----------
     activity : how busy a symbol was of late
+    opened : how often trades of it may have been missed
 
     Attributes
     ----------
     filled : symbols whose first pull was answered and taken
     """
 
-    def __init__(self, activity: Callable[[Security], float]) -> None:
+    def __init__(self, activity: Callable[[Security], float], opened: Callable[[Security], int]) -> None:
         self.filled: set[Security] = set()
         self._queue = PullQueue(activity)
+        self._opened = opened
         self._later: list[tuple[int, Security, int]] = []
+        self._due_ns: dict[Security, int] = {}
+        """When a first attempt may be made, which is put off while trades are missed again."""
         self._in_flight: dict[int, Pull] = {}
         self._held: deque[Held] = deque()
 
-    def pull(self, security: Security) -> None:
-        """Ask for the last trades of a symbol, unless that is about to be done."""
+    def pull(self, security: Security, now_ns: int) -> None:
+        """Trades of a symbol may have been missed until now: ask for the last ones (rule 1)."""
         self.filled.discard(security)
-        self._queue.add(security)
+        if security not in self._due_ns:
+            heapq.heappush(self._later, (now_ns + WAIT_NS, security, 1))
+        self._due_ns[security] = now_ns + WAIT_NS
 
     def discard(self, security: Security) -> None:
         """A symbol is not wanted any more."""
         self.filled.discard(security)
         self._queue.discard(security)
+        self._due_ns.pop(security, None)
         self._later = [each for each in self._later if each[1] != security]
         heapq.heapify(self._later)
 
@@ -69,7 +84,11 @@ class Backfill:
         """What to ask now, if anything; tell `sent`. None until something is answered, or until `deadline_ns`."""
         while self._later and self._later[0][0] <= now_ns:
             _, security, attempt = heapq.heappop(self._later)
-            self._queue.add(security, attempt)
+            if attempt == 1 and (due_ns := self._due_ns.pop(security)) > now_ns:
+                self._due_ns[security] = due_ns
+                heapq.heappush(self._later, (due_ns, security, attempt))
+            else:
+                self._queue.add(security, attempt)
         return self._queue.pop() if len(self._in_flight) < IN_FLIGHT_MAX else None
 
     def sent(self, request_id: int, pull: Pull) -> None:
@@ -79,7 +98,7 @@ class Backfill:
     def answered(self, answer: Pulled, now_ns: int) -> None:
         """A pull was answered: `due` gives it when its time has come."""
         if (pull := self._in_flight.pop(answer.request_id, None)) is not None:
-            self._held.append(Held(pull, answer, now_ns + HOLD_NS))
+            self._held.append(Held(pull, answer, self._opened(pull.security), now_ns + HOLD_NS))
 
     def due(self, now_ns: int | None) -> Iterator[Held]:
         """The answers to take now, oldest first; with None all, since no push comes any more."""

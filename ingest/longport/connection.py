@@ -156,7 +156,7 @@ class LongPortConnection(Connection):
         """Ask for the last trades of these, as soon as may be."""
         for security in securities:
             if self.subscriptions.is_confirmed(security):
-                self.backfill.pull(security)
+                self.backfill.pull(security, time.monotonic_ns())
         self.go_on()
 
     def go_on(self) -> None:
@@ -267,7 +267,7 @@ class LongPortConnection(Connection):
             self._watcher.profiled(profile)
         elif securities := self.subscriptions.ended(event.request_id):
             for security in securities:
-                self.backfill.pull(security)
+                self.backfill.pull(security, time.monotonic_ns())
             self._watcher.subscribed(securities)
 
     def _failed(self, event: Failed, now_ns: int) -> None:

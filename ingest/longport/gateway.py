@@ -30,7 +30,7 @@ from ingest.longport.events import DeadLetter, Failed, Polled, Ready, Remedy, Ti
 from ingest.longport.gateway_polls import GatewayPolls
 from ingest.longport.limits import AccountLimits, quota_of
 from ingest.longport.poll_plan import FEED_OF_COMMAND, PollTarget
-from ingest.longport.requests import spell
+from ingest.longport.requests import PULL_TRADES, spell
 from ingest.longport.session import Login
 from ingest.longport.signature import Credentials
 from ingest.longport.subscriptions import QUOTA, Subscriptions
@@ -275,7 +275,7 @@ class LongPortGateway:
             self._pipeline,
             self,
             subscriptions=subscriptions,
-            backfill=Backfill(self._activity),
+            backfill=Backfill(self._activity, self.lane.opened),
             poller=self._polls.poller,
             limits=self._limits,
         )
@@ -382,7 +382,12 @@ class LongPortGateway:
         if pulled is not None and pulled.symbol_id == symbol_id:
             connection.backfill.filled.add(security)
             looks = self._listener.asked_for(security)
-            self.lane.mark_pull(symbol_id, pulled.first_row, pulled.rows, self.config.name, looks=looks)
+            self.lane.mark_pull(
+                *(symbol_id, pulled.first_row, pulled.rows, self.config.name),
+                looks=looks,
+                full=trades >= PULL_TRADES,
+                opened=held.opened,
+            )
             self._pipeline.gathered(self.lane)
             return True
         if pulled is not None:
@@ -460,7 +465,7 @@ class LongPortGateway:
         assert connection is not None
         for security in sorted(connection.subscriptions.subscribed):
             self._holes.open(security, CAUSE_DECODE_ERROR)
-            connection.backfill.pull(security)
+            connection.backfill.pull(security, time.monotonic_ns())
 
     def unknown_command(self, command: int) -> None:
         self.stats.unknown_messages[command] += 1

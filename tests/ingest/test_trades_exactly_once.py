@@ -211,7 +211,7 @@ class World:
             return
         self.second = max(self.second, self.subscribed_s + 1)
         reply = tuple(self.traded[symbol][-REPLY_TRADES:])
-        self.held.append(Held(symbol, reply, self.lane.opened(self.ids[symbol])))
+        self.held.append(Held(symbol, reply, self.lane.opened(parse_symbol(symbol))))
 
     def release(self) -> None:
         """A reply has been held for long enough. Which connection it came by does not matter."""
