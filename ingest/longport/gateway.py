@@ -25,7 +25,7 @@ from ingest.listener import Listener
 from ingest.longport.address import Address
 from ingest.longport.backfill import Backfill, Held
 from ingest.longport.connection import LongPortConnection
-from ingest.longport.errors import RATE_LIMITED
+from ingest.longport.errors import RATE_LIMITED, Reaction, reaction_to
 from ingest.longport.events import DeadLetter, Failed, Polled, Ready, Remedy, Ticket
 from ingest.longport.gateway_polls import GatewayPolls
 from ingest.longport.limits import AccountLimits, quota_of
@@ -225,6 +225,7 @@ class LongPortGateway:
                 delay_s = self._rng.uniform(STAY_AWAY_S / 2, STAY_AWAY_S)
                 self._log.error(
                     "another program has taken the account's connection: nothing comes from here",
+                    reason=reason,
                     remedy="end that program, or give each an account of its own",
                     trying_again_s=round(delay_s),
                 )
@@ -255,8 +256,11 @@ class LongPortGateway:
             self._lost(reason, connection)
             return reason, connection.remedy, time.monotonic() - connection.ready_at_s
         self._tell(reason)
-        # A session that the gateway does not go on with, for whatever reason, is not tried twice.
-        return reason, Remedy.NEW_PASSWORD if login.goes_on else connection.remedy, None
+        if login.goes_on:
+            self._ticket = (
+                None  # a session that the gateway does not go on with, for whatever reason, is not tried twice
+            )
+        return reason, connection.remedy, None
 
     async def _login(self) -> Login:
         """With the session that goes on, or else with a new one-time password."""
@@ -291,7 +295,8 @@ class LongPortGateway:
     def _lost(self, reason: str, connection: LongPortConnection) -> None:
         """A working connection ended: what its symbols get from now on may be missed."""
         self.stats.disconnects += 1
-        self._log.warning("connection lost; reconnecting", reason=reason)
+        if connection.remedy is not Remedy.STAY_AWAY:
+            self._log.warning("connection lost; reconnecting", reason=reason)
         for security in sorted(connection.subscriptions.subscribed):
             self._holes.open(security, CAUSE_RECONNECT)
 
@@ -395,11 +400,13 @@ class LongPortGateway:
             detail = f"pull of {symbol}: the answer is about {self.lane.symbols.names[pulled.symbol_id]}"
             self._letters.put(FEED_TICKS, "undecodable", detail, answer.packet.tobytes())
         if (given_up := connection.backfill.failed_pull(held.pull, time.monotonic_ns())) is not None:
-            self.pull_given_up(given_up)
+            self.pull_given_up(given_up, "its answers cannot be read")
         return True
 
-    def pull_given_up(self, security: Security) -> None:
-        self._holes.give_up(security, leaves=symbol_name(*security) not in self.config.symbols)
+    def pull_given_up(self, security: Security, why: str) -> None:
+        symbol = symbol_name(*security)
+        self._log.error("the last trades of a symbol cannot be had; its pushes go on", symbol=symbol, reason=why)
+        self._holes.give_up(security, leaves=symbol not in self.config.symbols)
 
     def polled(self, target: PollTarget, polled: Polled) -> None:
         answer: FlowLines | OneRow | Refused | NeedsRoom
@@ -438,6 +445,8 @@ class LongPortGateway:
 
     def request_failed(self, failed: Failed) -> None:
         self.stats.requests[_call(failed.command), _outcome(failed)] += 1
+        if reaction_to(failed.status_code, failed.code) is Reaction.REFUSED:
+            return  # what it says of each symbol is told where that is known
         self._log.warning(
             "request failed",
             call=_call(failed.command),

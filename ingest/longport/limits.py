@@ -75,13 +75,12 @@ class AccountLimits:
     def too_frequent(self, now_ns: int) -> float:
         """The gateway says that there were too many calls, though we kept within the limits: another program uses
         the account. Returns for how many seconds nothing more is asked."""
-        if now_ns >= self._until_ns + _CALM_NS:
-            self._refusals = 0
-        ceiling_s = min(BACKOFF_FIRST_S * BACKOFF_GROWTH**self._refusals, BACKOFF_S_MAX)
-        delay_s = self._rng.uniform(ceiling_s / 2, ceiling_s)
         if now_ns >= self._until_ns:  # of several on their way at once the first one counts
+            if now_ns >= self._until_ns + _CALM_NS:
+                self._refusals = 0
+            ceiling_s = min(BACKOFF_FIRST_S * BACKOFF_GROWTH**self._refusals, BACKOFF_S_MAX)
             self._refusals = min(self._refusals + 1, _REFUSALS_MAX)
-        self._until_ns = max(self._until_ns, now_ns + int(delay_s * 1e9))
+            self._until_ns = now_ns + int(self._rng.uniform(ceiling_s / 2, ceiling_s) * 1e9)
         return (self._until_ns - now_ns) / 1e9
 
     def used(self, now_ns: int) -> dict[int | None, float]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codec.longport.wire_symbols import wire_symbol
@@ -55,6 +55,7 @@ class Subscriptions:
         self.confirmed: set[Security] = set()
         self._symbols_max = SYMBOLS_MAX
         self._requested: dict[Security, None] = {}
+        self._leaving: tuple[Security, ...] = ()
         self._suspects: deque[tuple[Security, ...]] = deque()
         self._batch: _Batch | None = None
         self._request_id: int | None = None
@@ -157,11 +158,8 @@ class Subscriptions:
         """When `next_request` has something, in the past when at once; None while only an answer can change that."""
         if self._request_id is not None:
             return None
-        waits = self._batch or self._suspects or self._requested or any(self._leaving())
+        waits = self._batch or self._suspects or self._requested or self._leaving
         return (self._retry_ns or 0) if waits else None
-
-    def _leaving(self) -> Iterator[Security]:
-        return (security for security in self.confirmed if security not in self.wanted)
 
     def _answered(self, request_id: int) -> _Batch | None:
         if request_id != self._request_id:
@@ -171,8 +169,8 @@ class Subscriptions:
 
     def _next_batch(self) -> _Batch | None:
         """What is not wanted any more, then suspects, then the next symbols in file order."""
-        if leaving := tuple(self._leaving()):
-            return _Batch(leaving[:SYMBOLS_MAX], subscribes=False)
+        if self._leaving:
+            return _Batch(self._leaving[:SYMBOLS_MAX], subscribes=False)
         while self._suspects:
             suspects = tuple(each for each in self._suspects.popleft() if each in self.wanted)
             if suspects:
@@ -188,6 +186,7 @@ class Subscriptions:
 
     def _allot(self) -> None:
         """Request what is wanted and neither confirmed, on its way nor refused, as far as there is room (rule 2)."""
+        self._leaving = tuple(security for security in self.confirmed if security not in self.wanted)
         on_its_way = self._batch.securities if self._batch and self._batch.subscribes else ()
         busy = set(itertools.chain(on_its_way, *self._suspects))
         room = self._symbols_max - len(busy | self.confirmed)
