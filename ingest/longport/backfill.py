@@ -53,10 +53,12 @@ class Backfill:
     Attributes
     ----------
     filled : symbols whose first pull was answered and taken
+    refused : symbols whose trades the gateway refuses to tell, with the reason: they are not asked for again
     """
 
     def __init__(self, activity: Callable[[Security], float], opened: Callable[[Security], int]) -> None:
         self.filled: set[Security] = set()
+        self.refused: dict[Security, str] = {}
         self._queue = PullQueue(activity)
         self._opened = opened
         self._later: list[tuple[int, Security, int]] = []
@@ -109,16 +111,18 @@ class Backfill:
         """There is no room for it yet."""
         self._held.appendleft(held)
 
-    def failed(self, failed: Failed, now_ns: int) -> Security | None:
-        """A request failed; returns the symbol whose pull is given up for it."""
+    def failed(self, failed: Failed, why: str, now_ns: int) -> Security | None:
+        """A request failed, for the reason `why`; returns the symbol whose pull is given up for it."""
         if (pull := self._in_flight.pop(failed.request_id, None)) is None:
             return None
-        is_final = reaction_to(failed.status_code, failed.code) is Reaction.REFUSED
-        return self.failed_pull(pull, now_ns, is_final=is_final)
+        if reaction_to(failed.status_code, failed.code) is Reaction.REFUSED:
+            self.refused[pull.security] = why
+            return pull.security
+        return self.failed_pull(pull, now_ns)
 
-    def failed_pull(self, pull: Pull, now_ns: int, *, is_final: bool = False) -> Security | None:
+    def failed_pull(self, pull: Pull, now_ns: int) -> Security | None:
         """An attempt came to nothing: there is another one, or its symbol is given up and returned."""
-        if is_final or pull.attempt >= ATTEMPTS_MAX:
+        if pull.attempt >= ATTEMPTS_MAX:
             return pull.security
         due_ns = now_ns + (RETRY_FIRST_NS << (pull.attempt - 1))
         heapq.heappush(self._later, (due_ns, pull.security, pull.attempt + 1))

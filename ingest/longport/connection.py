@@ -154,10 +154,16 @@ class LongPortConnection(Connection):
 
     def pull(self, securities: Iterable[Security]) -> None:
         """Ask for the last trades of these, as soon as may be."""
-        for security in securities:
-            if self.subscriptions.is_confirmed(security):
-                self.backfill.pull(security, time.monotonic_ns())
+        self.want_pulls(securities)
         self.go_on()
+
+    def want_pulls(self, securities: Iterable[Security]) -> None:
+        """The same, with the next requests."""
+        for security in securities:
+            if (why := self.backfill.refused.get(security)) is not None:
+                self._watcher.pull_given_up(security, why)
+            elif self.subscriptions.is_confirmed(security):
+                self.backfill.pull(security, time.monotonic_ns())
 
     def go_on(self) -> None:
         """There may be more to ask than when it was last looked."""
@@ -277,7 +283,7 @@ class LongPortConnection(Connection):
             self._watcher.slowed_down(self._limits.too_frequent(now_ns))
         self.subscriptions.failed(event, now_ns)
         why = in_words(event.code, event.text) if event.code else event.text
-        if (security := self.backfill.failed(event, now_ns)) is not None:
+        if (security := self.backfill.failed(event, why, now_ns)) is not None:
             self._watcher.pull_given_up(security, why)
         if (target := self._poller.failed(event, why, now_ns)) is not None:
             self._watcher.poll_refused(target, why)

@@ -108,6 +108,7 @@ class LongPortGateway:
         self._last_error = "not connected yet"
         self._account: dict[str, object] = {}
         self._refused_logged: set[tuple[Security, str]] = set()
+        self._pulls_logged: set[tuple[Security, str]] = set()
         self._quota_logged = 0
         self._task: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -279,13 +280,10 @@ class LongPortGateway:
             self._pipeline,
             self,
             subscriptions=subscriptions,
-            backfill=Backfill(self._activity, self.lane.opened),
+            backfill=Backfill(self.lane.activity, self.lane.opened),
             poller=self._polls.poller,
             limits=self._limits,
         )
-
-    def _activity(self, security: Security) -> float:
-        return self.lane.account.follower.rows(self.lane.symbols.id_of(*security))
 
     def _tell(self, reason: str, remedy: str = "") -> None:
         """There is no connection; the same reason is said once."""
@@ -388,7 +386,10 @@ class LongPortGateway:
             connection.backfill.filled.add(security)
             looks = self._listener.asked_for(security)
             self.lane.mark_pull(
-                *(symbol_id, pulled.first_row, pulled.rows, self.config.name),
+                symbol_id,
+                pulled.first_row,
+                pulled.rows,
+                self.config.name,
                 looks=looks,
                 full=trades >= PULL_TRADES,
                 opened=held.opened,
@@ -405,7 +406,9 @@ class LongPortGateway:
 
     def pull_given_up(self, security: Security, why: str) -> None:
         symbol = symbol_name(*security)
-        self._log.error("the last trades of a symbol cannot be had; its pushes go on", symbol=symbol, reason=why)
+        if (security, why) not in self._pulls_logged:
+            self._pulls_logged.add((security, why))
+            self._log.error("the last trades of a symbol cannot be had; its pushes go on", symbol=symbol, reason=why)
         self._holes.give_up(security, leaves=symbol not in self.config.symbols)
 
     def polled(self, target: PollTarget, polled: Polled) -> None:
@@ -472,9 +475,10 @@ class LongPortGateway:
         """A push was lost to us, and with it the name of its symbol: pull all that are subscribed."""
         connection = self._connection
         assert connection is not None
-        for security in sorted(connection.subscriptions.subscribed):
+        securities = sorted(connection.subscriptions.subscribed)
+        for security in securities:
             self._holes.open(security, CAUSE_DECODE_ERROR)
-            connection.backfill.pull(security, time.monotonic_ns())
+        connection.want_pulls(securities)
 
     def unknown_command(self, command: int) -> None:
         self.stats.unknown_messages[command] += 1

@@ -120,6 +120,11 @@ class Peer:
             await self.answer(*await self.request())
             requests = None if requests is None else requests - 1
 
+    async def close(self, code: int) -> None:
+        """End a WebSocket with this code."""
+        assert isinstance(self._link, MessageLink)
+        await self._link.socket.close(code=code)
+
     async def gone(self) -> None:
         """Once the client has gone."""
         while True:

@@ -48,7 +48,6 @@ def test_every_target_of_both_feeds_is_asked() -> None:
         0,
         1,
     )
-    first_half = Counter[Command]()
     while sum(counts.values()) < 20:
         asked = ask(polls, now_ns, number)
         assert len(asked) <= IN_FLIGHT_MAX
