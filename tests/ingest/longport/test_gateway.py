@@ -258,7 +258,7 @@ async def test_a_symbol_without_trades_to_pull_is_given_up_and_streams_on() -> N
 
 async def test_a_refused_poll_rests_and_the_others_go_on() -> None:
     flow = [(wire.EPOCH_S, "1")]
-    refused = {(Command.QUERY_CAPITAL_FLOW_INTRADAY, "700.HK"): (7, 301604)}
+    refused: dict[tuple[int, str], tuple[int, int]] = {(Command.QUERY_CAPITAL_FLOW_INTRADAY, "700.HK"): (7, 301604)}
     exchange = Exchange(flows={"9988.HK": flow}, refused=refused)
     polls = (PollConfig(CAPITAL_FLOW.name, (HK, OTHER), 0.1),)
     async with ScriptedLongPort(sound, exchange=exchange) as longport, running(longport, polls=polls) as run:

@@ -24,7 +24,7 @@ from ingest.longport.events import (
 )
 from ingest.longport.requests import poll_request, pull_request, subscribe_request
 from ingest.longport.session import LocalProtocolError, Login, Signal, State
-from protos.longport import control_pb2
+from protos.longport import control_pb2, trade_pb2
 from protos.longport.control_pb2 import Close
 from tests.codec.examples import examples
 from tests.codec.longport import packing
@@ -349,7 +349,7 @@ def test_a_message_may_hold_several_packets() -> None:
 
 def test_a_bad_trade_leaves_its_neighbours() -> None:
     talk = Talk().let_in()
-    message = wire.trade_pb2.PushTrade(symbol="700.HK", sequence=5, trade=[wire.trade(1), wire.trade(2), wire.trade(3)])
+    message = trade_pb2.PushTrade(symbol="700.HK", sequence=5, trade=[wire.trade(1), wire.trade(2), wire.trade(3)])
     message.trade[1].price = "NaN"
     [letter] = talk.hear(packing.push(message.SerializeToString()))
     assert isinstance(letter, DeadLetter)

@@ -73,10 +73,10 @@ def wanting(securities: list[Security]) -> Subscriptions:
 
 def test_all_are_subscribed_in_one_request_in_file_order() -> None:
     gateway = Gateway(wanting([(1, "00700"), *us(498), (21, "600519")]))
-    assert not gateway.subscriptions.settled
+    before = gateway.subscriptions.settled
     gateway.settle()
     assert gateway.asked == {Command.SUBSCRIBE: 1}
-    assert gateway.subscriptions.settled
+    assert (before, gateway.subscriptions.settled) == (False, True)
     assert gateway.confirmed == [(1, "00700"), *us(498), (21, "600519")]
     assert {"700.HK", "S0.US", "600519.SH"} <= gateway.held
 
