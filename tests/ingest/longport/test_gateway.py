@@ -361,7 +361,8 @@ async def test_a_push_that_does_not_decode_is_kept_and_what_it_held_is_pulled(we
     async def garbles(peer: Peer) -> None:
         await peer.serve(4)
         await peer.send(exchange.trade("700.HK", range(40)))
-        await until(lambda: run.pipeline.stats.journaled_rows["ticks"] == 40)
+        await until(lambda: run.pipeline.stats.journaled_rows["ticks"] == 40 and run.gateway.status()["filled"] == 1)
+        await asyncio.sleep(0.1)  # the hole of the start is settled
         exchange.trade("700.HK", range(40, 50))
         await peer.send(bad, exchange.trade("700.HK", range(50, 60)))
         await peer.serve()
