@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from codec.markets import HK, US
 from ticktape.simulate.checksum import mix_ticks
@@ -122,18 +123,24 @@ def test_hong_kong_counts_on_and_the_us_within_the_second(market: Market) -> Non
             assert low == expected
 
 
+def kept_sequences(market: Market) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    symbols, columns = market.store.kept()
+    return symbols, columns["sequence"]
+
+
 def test_hong_kongs_counter_skips_on_request_and_nothing_else_changes() -> None:
     plain, skipping = (
-        Market(list_symbols(4), seed=7, start_us=START_US, rate=1200, uncounted=share, keeps_sequences=True)
+        Market(list_symbols(4), seed=7, start_us=START_US, rate=1200, uncounted=share, keeps=("sequence",))
         for share in (0.0, 0.1)
     )
     for market in (plain, skipping):
         run(market, 2)
-    symbols, sequences = skipping.store.sequences()
+    symbols, sequences = kept_sequences(skipping)
     assert len(symbols) == skipping.store.total == plain.store.total
     for index, listing in enumerate(skipping.listings):
-        counters, ours = ((of.store.sequences()[1][of.store.sequences()[0] == index] & 0xFFFFFFFF)
-                          for of in (plain, skipping))  # fmt: skip
+        counters, ours = (
+            numbers[symbols == index] & 0xFFFFFFFF for symbols, numbers in map(kept_sequences, (plain, skipping))
+        )
         if listing.market == HK:
             assert set(np.diff(counters).tolist()) == {1}
             assert 0.05 < np.mean(np.diff(ours) > 1) < 0.2

@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 START_TIMEOUT_S = 120.0
 """Room for compiling the kernels on a slow machine that does it for the first time."""
 STOP_TIMEOUT_S = 10.0
+
+Option = str | int | float | Path
 
 
 class Simulator:
@@ -23,13 +26,16 @@ class Simulator:
     Attributes
     ----------
     host, port : where it listens
+    tcp_port : LongPort's raw protocol; 0 without it
     pid : its process, for tests that stop or kill it
     """
 
-    def __init__(self, process: subprocess.Popen[str], host: str, port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], listening: str) -> None:
         self._process = process
         self._truth: dict[str, Any] | None = None
-        self.host, self.port, self.pid = host, port, process.pid
+        address, _, tcp_address = listening.partition(" tcp ")
+        self.host, _, port = address.rpartition(":")
+        self.port, self.tcp_port, self.pid = int(port), int(tcp_address.rpartition(":")[2] or 0), process.pid
 
     def stop(self) -> dict[str, Any]:
         """End it by SIGTERM and return what it says it generated; again: the same answer."""
@@ -43,7 +49,7 @@ class Simulator:
 
 
 @contextmanager
-def opend_simulator(*options: str | int | float) -> Iterator[Simulator]:
+def opend_simulator(*options: Option) -> Iterator[Simulator]:
     """`ticktape simulate opend` on a free port, with more options as on the command line.
 
     Its log goes to this process's standard error. A simulator that is still running at the end of the
@@ -53,11 +59,23 @@ def opend_simulator(*options: str | int | float) -> Iterator[Simulator]:
             ...connect to opend.port...
             truth = opend.stop()
     """
-    command = [sys.executable, "-m", "ticktape.simulate", "opend", "--port", "0", *map(str, options)]
+    with _simulator("opend", options) as simulator:
+        yield simulator
+
+
+@contextmanager
+def longport_simulator(*options: Option) -> Iterator[Simulator]:
+    """`ticktape simulate longport` on free ports, both of them; otherwise as `opend_simulator`."""
+    with _simulator("longport", ("--tcp-port", 0, *options)) as simulator:
+        yield simulator
+
+
+@contextmanager
+def _simulator(name: str, options: tuple[Option, ...]) -> Iterator[Simulator]:
+    command = [sys.executable, "-m", "ticktape.simulate", name, "--port", "0", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            host, _, port = _wait_until_listening(process).rpartition(":")
-            yield Simulator(process, host, int(port))
+            yield Simulator(process, _wait_until_listening(process))
         finally:
             if process.poll() is None:
                 process.kill()

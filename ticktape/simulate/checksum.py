@@ -61,18 +61,25 @@ def _folded(first: str, *rest: str) -> str:
     return first
 
 
-_FIRST_SQL = _folded(
-    _product("reinterpretAsUInt64(sequence)", _SEQUENCE),
+_CONTENT_TERMS = (
     _product("reinterpretAsUInt64(price)", _PRICE),
     _product("reinterpretAsUInt64(volume)", _VOLUME),
     _product("reinterpretAsUInt64(turnover)", _TURNOVER),
     _product("toUInt64(toInt8(direction))", _DIRECTION),
     _product("reinterpretAsUInt64(toUnixTimestamp64Micro(ts_event))", _TS_EVENT),
 )
-_SECOND_SQL = f"bitXor({_FIRST_SQL}, bitShiftRight({_FIRST_SQL}, 32)) * toUInt64({_FINISH})"
 
-CHECKSUM_SQL = f"sum(bitXor({_SECOND_SQL}, bitShiftRight({_SECOND_SQL}, 29)))"
+
+def _sum_of(first: str) -> str:
+    second = f"bitXor({first}, bitShiftRight({first}, 32)) * toUInt64({_FINISH})"
+    return f"sum(bitXor({second}, bitShiftRight({second}, 29)))"
+
+
+CHECKSUM_SQL = _sum_of(_folded(_product("reinterpretAsUInt64(sequence)", _SEQUENCE), *_CONTENT_TERMS))
 """The same over rows of `ticks`: `SELECT symbol, count(), {CHECKSUM_SQL} FROM ticks GROUP BY symbol`.
 
 `sum` of UInt64 wraps in ClickHouse, as it does here.
 """
+
+CONTENT_CHECKSUM_SQL = _sum_of(_folded(*_CONTENT_TERMS))
+"""As if every sequence were 0: where a tick has none of its own, as LongPort's have."""

@@ -9,6 +9,7 @@ import typer
 
 from codec.errors import TicktapeError
 from ticktape.options import Aes, LogFormatOption, common_options
+from ticktape.simulate.longport_cli import longport
 
 simulate_app = typer.Typer(
     help="Simulated gateways that the official SDKs accept.",
@@ -22,6 +23,9 @@ simulate_app = typer.Typer(
 @simulate_app.callback()
 def simulate() -> None:
     """Simulated gateways that the official SDKs accept."""
+
+
+simulate_app.command("longport")(longport)
 
 
 @simulate_app.command("opend")

@@ -83,6 +83,27 @@ class BadFault(TicktapeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The faults of one simulator.
+
+    Attributes
+    ----------
+    faults : default strength of each and its meaning
+    shares : those whose strength is a share
+    lasting : those that may come once, for some seconds
+    plannable : those that strike at an instant
+    """
+
+    faults: Mapping[str, tuple[float, str]]
+    shares: frozenset[str]
+    lasting: tuple[str, ...]
+    plannable: tuple[str, ...]
+
+
+OPEND_FAULTS = Catalogue(FAULTS, _SHARES, LASTING, PLANNABLE)
+
+
+@dataclass(frozen=True, slots=True)
 class Faults:
     """Which faults are on, how strong, and their random generators.
 
@@ -103,7 +124,7 @@ class Faults:
     _randoms: dict[str, random.Random] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def parse(cls, text: str, seed: int, plan: str = "") -> Faults:
+    def parse(cls, text: str, seed: int, plan: str = "", catalogue: Catalogue = OPEND_FAULTS) -> Faults:
         """Read `name[=strength],…`, with `name@at+for` among them, and the plan `SECONDS:name,…`; empty for none.
 
         Raises BadFault.
@@ -113,18 +134,19 @@ class Faults:
         for item in filter(None, (part.strip() for part in text.split(","))):
             name, at, when = item.partition("@")
             if at:
-                once[name] = _once(item, name, when)
+                once[name] = _once(item, name, when, catalogue)
                 continue
             name, _, value = item.partition("=")
-            if name not in FAULTS:
-                raise BadFault(f"no fault is called {name!r}; there are: {', '.join(FAULTS)}")
+            if name not in catalogue.faults:
+                raise BadFault(f"no fault is called {name!r}; there are: {', '.join(catalogue.faults)}")
+            usual, meaning = catalogue.faults[name]
             try:
-                strength[name] = float(value) if value else FAULTS[name][0]
+                strength[name] = float(value) if value else usual
             except ValueError:
-                raise BadFault(f"{item!r}: after = comes a number, {FAULTS[name][1]}") from None
-            if not (0 < strength[name] < math.inf) or (name in _SHARES and strength[name] > 1):
-                raise BadFault(f"{item!r} is out of range: {FAULTS[name][1]}")
-        return cls(strength, seed, _planned(plan), once)
+                raise BadFault(f"{item!r}: after = comes a number, {meaning}") from None
+            if not (0 < strength[name] < math.inf) or (name in catalogue.shares and strength[name] > 1):
+                raise BadFault(f"{item!r} is out of range: {meaning}")
+        return cls(strength, seed, _planned(plan, catalogue), once)
 
     def __contains__(self, name: str) -> bool:
         return name in self.strength
@@ -154,7 +176,7 @@ class Faults:
         return True
 
 
-def _planned(text: str) -> deque[tuple[float, str]]:
+def _planned(text: str, catalogue: Catalogue) -> deque[tuple[float, str]]:
     planned = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         when, _, name = item.partition(":")
@@ -162,15 +184,15 @@ def _planned(text: str) -> deque[tuple[float, str]]:
             planned.append((float(when), name))
         except ValueError:
             raise BadFault(f"{item!r}: write SECONDS:fault, as in 12.5:bad-sha1") from None
-        if name not in PLANNABLE:
-            raise BadFault(f"{name!r} cannot be planned; there are: {', '.join(PLANNABLE)}")
+        if name not in catalogue.plannable:
+            raise BadFault(f"{name!r} cannot be planned; there are: {', '.join(catalogue.plannable)}")
     return deque(sorted(planned))
 
 
-def _once(item: str, name: str, when: str) -> tuple[float, float]:
+def _once(item: str, name: str, when: str, catalogue: Catalogue) -> tuple[float, float]:
     """Read `at+for` of a fault that lasts."""
-    if name not in LASTING:
-        raise BadFault(f"{item!r}: only {', '.join(LASTING)} last")
+    if name not in catalogue.lasting:
+        raise BadFault(f"{item!r}: only {', '.join(catalogue.lasting)} last")
     at, _, lasts = when.partition("+")
     try:
         at_s, lasts_s = float(at), float(lasts)

@@ -42,7 +42,7 @@ class Market:
     start_us : where the clock starts, unix microseconds
     rate : ticks a real second; 0 for as many as a step holds (see `Activity`)
     ticks_max : generate no more than this many ticks in all
-    uncounted, keeps_sequences : as in `TickStore`
+    uncounted, keeps, sequenced : as in `TickStore`
     """
 
     def __init__(
@@ -55,11 +55,12 @@ class Market:
         speed: float = 1.0,
         ticks_max: int | None = None,
         uncounted: float = 0.0,
-        keeps_sequences: bool = False,
+        keeps: Sequence[str] = (),
+        sequenced: bool = True,
     ) -> None:
         self.listings = tuple(listings)
         self.index = {(listing.market, listing.code): i for i, listing in enumerate(listings)}
-        self.store = TickStore(self.listings, seed, uncounted=uncounted, keeps_sequences=keeps_sequences)
+        self.store = TickStore(self.listings, seed, uncounted=uncounted, keeps=keeps, sequenced=sequenced)
         self.now_us = start_us
         self._cached_from = np.zeros(len(self.listings), np.int64)
         self._speed = speed

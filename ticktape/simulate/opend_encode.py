@@ -16,6 +16,7 @@ from codec.clock import to_local_s
 from codec.kernel import inlined, kernel
 from codec.opend.protocol import BODY_BYTES_AT, HEADER_BYTES, MAGIC, PROTO_ID_AT, SERIAL_AT, SHA1_AT, ProtoId
 from codec.sha1 import sha1_into
+from ticktape.simulate.putting import put_bytes, put_digits, put_varint, varint_bytes
 from ticktape.simulate.tick_kernel import Rings
 
 PULLED, REALTIME, BY_DISCONNECT, CACHED = 0, 1, 2, 3
@@ -59,25 +60,6 @@ class Labels(NamedTuple):
 
 
 @inlined
-def _varint_bytes(value: np.uint64) -> int:
-    size = 1
-    while value >= np.uint64(128):
-        value >>= np.uint64(7)
-        size += 1
-    return size
-
-
-@inlined
-def _put_varint(out: NDArray[np.uint8], at: int, value: np.uint64) -> int:
-    while value >= np.uint64(128):
-        out[at] = np.uint8((value & np.uint64(127)) | np.uint64(128))
-        value >>= np.uint64(7)
-        at += 1
-    out[at] = np.uint8(value)
-    return at + 1
-
-
-@inlined
 def _put_u32(out: NDArray[np.uint8], at: int, value: int) -> None:
     for i in range(4):
         out[at + i] = np.uint8((value >> (8 * i)) & 0xFF)
@@ -90,20 +72,6 @@ def _put_double(out: NDArray[np.uint8], at: int, tag: int, value: float) -> int:
     for i in range(8):
         out[at + 1 + i] = np.uint8((word >> np.uint64(8 * i)) & np.uint64(0xFF))
     return at + 9
-
-
-@inlined
-def _put_bytes(out: NDArray[np.uint8], at: int, source: NDArray[np.uint8], size: int) -> int:
-    for i in range(size):
-        out[at + i] = source[i]
-    return at + size
-
-
-@inlined
-def _put_digits(out: NDArray[np.uint8], at: int, value: int, digits: int) -> None:
-    for i in range(digits - 1, -1, -1):
-        out[at + i] = np.uint8(48 + value % 10)
-        value //= 10
 
 
 @kernel
@@ -119,11 +87,11 @@ def _put_minute(text: NDArray[np.uint8], local_minute: int) -> None:
     day = of_year - (153 * shifted + 2) // 5 + 1
     month = shifted + 3 if shifted < 10 else shifted - 9
     year += era * 400 + (1 if month <= 2 else 0)
-    _put_digits(text, 0, year, 4)
-    _put_digits(text, 5, month, 2)
-    _put_digits(text, 8, day, 2)
-    _put_digits(text, 11, of_day // 60, 2)
-    _put_digits(text, 14, of_day % 60, 2)
+    put_digits(text, 0, year, 4)
+    put_digits(text, 5, month, 2)
+    put_digits(text, 8, day, 2)
+    put_digits(text, 11, of_day // 60, 2)
+    put_digits(text, 14, of_day % 60, 2)
     text[4] = text[7] = np.uint8(45)
     text[10] = np.uint8(32)
     text[13] = np.uint8(58)
@@ -145,21 +113,21 @@ def _put_tick(
     body_at = at + 2
     event_us = rings.event_us[symbol, slot]
     out[body_at], out[body_at + 1] = np.uint8(0x0A), np.uint8(time_bytes)
-    p = _put_bytes(out, body_at + 2, minute, 16)
+    p = put_bytes(out, body_at + 2, minute, 16)
     out[p] = np.uint8(58)
-    _put_digits(out, p + 1, local_s % 60, 2)
+    put_digits(out, p + 1, local_s % 60, 2)
     p += 3
     if time_bytes > 19:
         out[p] = np.uint8(46)
-        _put_digits(out, p + 1, event_us % _SECOND_US // 1000, 3)
+        put_digits(out, p + 1, event_us % _SECOND_US // 1000, 3)
         p += 4
     out[p] = np.uint8(0x10)
-    p = _put_varint(out, p + 1, np.uint64(rings.sequence[symbol, slot]))
+    p = put_varint(out, p + 1, np.uint64(rings.sequence[symbol, slot]))
     out[p], out[p + 1] = np.uint8(0x18), rings.direction[symbol, slot]
     price_milli, volume = rings.price_milli[symbol, slot], rings.volume[symbol, slot]
     p = _put_double(out, p + 2, 0x21, price_milli / 1000.0)
     out[p] = np.uint8(0x28)
-    p = _put_varint(out, p + 1, np.uint64(volume))
+    p = put_varint(out, p + 1, np.uint64(volume))
     p = _put_double(out, p, 0x31, price_milli * volume / 1000.0)
     p = _put_double(out, p, 0x39, (event_us + GATEWAY_DELAY_US) / 1e6 if delivery == REALTIME else 0.0)
     out[p], out[p + 1] = np.uint8(0x40), rings.trade_type[symbol, slot]
@@ -223,16 +191,16 @@ def encode_frames(
             s2c_bytes += ticks * (2 + 2 + time_bytes + 1 + 2 + 9 + 1 + 9 + 9 + 2 + 2 + (2 if delivery else 0) + 9)
             for j in range(number, number + ticks):
                 slot = j & ring_mask
-                s2c_bytes += _varint_bytes(np.uint64(rings.sequence[symbol, slot]))
-                s2c_bytes += _varint_bytes(np.uint64(rings.volume[symbol, slot]))
+                s2c_bytes += varint_bytes(np.uint64(rings.sequence[symbol, slot]))
+                s2c_bytes += varint_bytes(np.uint64(rings.volume[symbol, slot]))
 
             frame_at[frames] = at
             body_at = at + HEADER_BYTES
-            p = _put_bytes(out, body_at, lead, len(lead))
+            p = put_bytes(out, body_at, lead, len(lead))
             out[p] = np.uint8(0x22)
-            p = _put_varint(out, p + 1, np.uint64(s2c_bytes))
+            p = put_varint(out, p + 1, np.uint64(s2c_bytes))
             s2c_at = p
-            p = _put_bytes(out, p, labels.security[symbol], labels.security_bytes[symbol])
+            p = put_bytes(out, p, labels.security[symbol], labels.security_bytes[symbol])
             for j in range(number, number + ticks):
                 slot = j & ring_mask
                 local_s = to_local_s(rings.event_us[symbol, slot] // _SECOND_US, labels.zone[symbol], changes, cached)
@@ -240,10 +208,10 @@ def encode_frames(
                     minute_now = local_s // 60
                     _put_minute(minute, minute_now)
                 p = _put_tick(out, p, rings, symbol, slot, time_bytes, minute, local_s, delivery)
-            p = _put_bytes(out, p, labels.name[symbol], labels.name_bytes[symbol])
+            p = put_bytes(out, p, labels.name[symbol], labels.name_bytes[symbol])
             assert p - s2c_at == s2c_bytes
 
-            _put_bytes(out, at, _MAGIC, 2)
+            put_bytes(out, at, _MAGIC, 2)
             _put_u32(out, at + PROTO_ID_AT, proto_id)
             out[at + 6] = out[at + 7] = np.uint8(0)
             _put_u32(out, at + SERIAL_AT, serial)

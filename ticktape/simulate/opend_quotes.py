@@ -6,10 +6,8 @@ reader that stores each version once must hold.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import Any
 
 from codec.errors import TicktapeError
 from codec.markets import HK, symbol_name
@@ -23,6 +21,7 @@ from protos.opend import (
 )
 from ticktape.simulate.flows import DAY, INTRADAY, MONTH, WEEK, FlowLine, Flows
 from ticktape.simulate.market import Market
+from ticktape.simulate.served import ServedRows
 from ticktape.simulate.sessions import phase_at
 from ticktape.simulate.symbols import SECURITY_TYPE_EQUITY, Listing
 
@@ -32,25 +31,6 @@ _SECURITY_ID_FIRST = 54_000_000_000_000
 
 class CallRefused(TicktapeError):
     """OpenD would answer retType -1 with this text."""
-
-
-class ServedRows:
-    """Counts versions: a line served again unchanged is no new row."""
-
-    def __init__(self) -> None:
-        self._newest: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        self._rows: dict[str, Counter[str]] = {}
-
-    def add(self, table: str, symbol: str, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
-        """One line as served; `key` names it within its table and symbol."""
-        line = (table, symbol, *key)
-        if self._newest.get(line) != values:
-            self._newest[line] = values
-            self._rows.setdefault(table, Counter())[symbol] += 1
-
-    def counts(self, table: str) -> dict[str, int]:
-        """Rows by symbol."""
-        return dict(self._rows.get(table, {}))
 
 
 class QuoteCalls:

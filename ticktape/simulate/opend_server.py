@@ -7,7 +7,6 @@ Rule 2: no push is dropped because a client is slow: while one has too much wait
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import signal
 from collections.abc import Mapping
@@ -24,7 +23,6 @@ import uvloop
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from codec.errors import TicktapeError
 from codec.markets import HK, MARKET_TIMES
 from ticktape.simulate.faults import (
     BACKEND_LOST,
@@ -51,6 +49,7 @@ from ticktape.simulate.opend_encode import BY_DISCONNECT, CACHED, REALTIME
 from ticktape.simulate.opend_frames import Encoder, Frames
 from ticktape.simulate.opend_wire import GatewayKey
 from ticktape.simulate.outages import OUTAGE_S, STALL_S, Outages, Turn
+from ticktape.simulate.ports import PortUnavailable
 from ticktape.simulate.sessions import TradingSession, opening_us
 from ticktape.simulate.symbols import list_symbols
 from ticktape.simulate.tick_store import Spans
@@ -64,10 +63,6 @@ CLOSE_TIMEOUT_S = 2.0
 
 
 _log = structlog.get_logger(__name__)
-
-
-class PortUnavailable(TicktapeError):
-    """The address is taken or not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +105,9 @@ def serve(options: Options) -> None:
 
 def write_truth(path: Path, market: Market) -> None:
     """Every (symbol, sequence) that the market made, as a Parquet file."""
-    symbols, sequences = market.store.sequences()
+    symbols, columns = market.store.kept()
     names = pa.array([listing.symbol for listing in market.listings])
-    table = pa.table({"symbol": pa.DictionaryArray.from_arrays(symbols, names), "sequence": sequences})
+    table = pa.table({"symbol": pa.DictionaryArray.from_arrays(symbols, names), "sequence": columns["sequence"]})
     parquet.write_table(table, path)
 
 
@@ -130,7 +125,7 @@ class OpenDServer:
             speed=options.speed,
             ticks_max=options.ticks_max,
             uncounted=options.faults.strength.get(UNCOUNTED, 0.0),
-            keeps_sequences=options.truth is not None,
+            keeps=("sequence",) if options.truth is not None else (),
         )
         self._encoder = Encoder(self.market.listings, self.market.store.rings, options.ticks_per_push_max)
         self.calls = Calls(self.market, self._encoder, options.seed, options.quota, options.key)
@@ -205,8 +200,7 @@ class OpenDServer:
         try:
             return await loop.create_server(self._make_connection, host, port)
         except OSError as error:
-            why = "the port is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
-            raise PortUnavailable(f"cannot listen on {host}:{port}: {why}; choose another with --port") from error
+            raise PortUnavailable(host, port, error) from error
 
     def _make_connection(self) -> Connection:
         return Connection(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,14 +59,23 @@ class TickStore:
     Parameters
     ----------
     uncounted : share of the ticks of a market that counts before which its counter skips one
-    keeps_sequences : whether `sequences` can tell of all ticks, at 12 bytes a tick
+    keeps : columns of the rings that `kept` can tell of, of all ticks
+    sequenced : whether the gateway's ticks have sequences; without, checksums leave them out, and the
+        turnover is price times volume
     """
 
     def __init__(
-        self, listings: Sequence[Listing], seed: int, *, uncounted: float = 0.0, keeps_sequences: bool = False
+        self,
+        listings: Sequence[Listing],
+        seed: int,
+        *,
+        uncounted: float = 0.0,
+        keeps: Sequence[str] = (),
+        sequenced: bool = True,
     ) -> None:
         self._uncounted_of_65536 = round(uncounted * 65536)
-        self._kept: list[tuple[NDArray[np.int32], NDArray[np.int64]]] | None = [] if keeps_sequences else None
+        self._keeps, self._sequenced = tuple(keeps), sequenced
+        self._kept: list[tuple[NDArray[Any], ...]] = []
         size = len(listings)
         base_milli = np.array([listing.base_milli for listing in listings], np.int64)
         self.state = SymbolState(
@@ -111,13 +121,13 @@ class TickStore:
         self.state.day_first[symbols] = self.state.ticks[symbols]
         self.state.skipped[symbols] = 0
 
-    def sequences(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The symbol's index and the sequence of every tick generated, (total,) each, in order."""
-        assert self._kept is not None, "they were not to be kept"
+    def kept(self) -> tuple[NDArray[np.int32], dict[str, NDArray[Any]]]:
+        """The symbol's index and the columns of every tick generated, (total,) each, in order."""
+        assert self._keeps, "they were not to be kept"
         if not self._kept:
-            return np.empty(0, np.int32), np.empty(0, np.int64)
-        symbols, sequences = zip(*self._kept, strict=True)
-        return np.concatenate(symbols), np.concatenate(sequences)
+            return np.empty(0, np.int32), {name: getattr(self.rings, name)[0, :0] for name in self._keeps}
+        symbols, *columns = zip(*self._kept, strict=True)
+        return np.concatenate(symbols), dict(zip(self._keeps, map(np.concatenate, columns), strict=True))
 
     def last(self, symbols: NDArray[np.int64], ticks_max: int) -> Spans:
         """Up to `ticks_max` newest ticks of each symbol, of those that have any."""
@@ -135,16 +145,17 @@ class TickStore:
         rings = self.rings
         price_milli, volume = rings.price_milli.ravel()[at], rings.volume.ravel()[at]
         sequence = rings.sequence.ravel()[at]
+        price, shares = price_milli / 1000.0, volume.astype(np.float64)
         mixed = mix_ticks(
-            sequence,
-            price_milli / 1000.0,
-            volume.astype(np.float64),
-            price_milli * volume / 1000.0,
+            sequence if self._sequenced else np.zeros(len(row), np.int64),
+            price,
+            shares,
+            price_milli * volume / 1000.0 if self._sequenced else price * shares,
             rings.direction.ravel()[at],
             rings.event_us.ravel()[at],
         )
         self.checksum[spans.symbol] += np.add.reduceat(mixed, starts)
         self.last_sequence[spans.symbol] = sequence[starts + spans.count - 1]
         self.total += len(row)
-        if self._kept is not None:
-            self._kept.append((row.astype(np.int32), sequence))
+        if self._keeps:
+            self._kept.append((row.astype(np.int32), *(getattr(rings, name).ravel()[at] for name in self._keeps)))
