@@ -26,10 +26,11 @@ from codec.longport.trade_memory import (
     PUSH_SYMBOL,
     REPLY,
     SECOND,
-    SLOTS,
     SYMBOL,
     UNCLAIMED,
+    fetch_content,
     key_bits,
+    known_push,
     mix,
     touch,
 )
@@ -39,6 +40,8 @@ from codec.longport.wire import SECOND_US
 REPLY_FIRST, REPLY_STOP, REPLY_FROM_SECOND = range(3)
 REPLY_PARTS = 3
 
+_ROWS_AHEAD = 16
+"""A row's place in the memory is asked for so many rows before."""
 _CHECK_A, _CHECK_B = np.uint64(0xC2B2_AE3D_27D4_EB4F), np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
@@ -85,18 +88,8 @@ def _stop_of_push(i, rows, symbols, sequences, places):
 
 @inlined
 def _known_push(symbol, sequence, check, rest, push_slots, pushes, newest_sequence, batch_pushes, pushed):
-    """What is known of a sequence: whether a push with this check is, whether one that left `rest` in the journal
-    is, and the first ordinal behind all of them."""
-    is_known, left_rest, base = False, False, np.int64(0)
-    if sequence <= newest_sequence[symbol]:
-        slot = mix(sequence, 0) & (SLOTS - 1)
-        while push_slots[symbol, slot] != EMPTY:
-            held = np.int64(push_slots[symbol, slot])
-            if pushes[symbol, held, PUSH_SEQUENCE] == sequence:
-                is_known |= pushes[symbol, held, PUSH_CHECK] == check
-                left_rest |= pushes[symbol, held, PUSH_PARTIAL] != 0 and pushes[symbol, held, PUSH_CHECK] == rest
-                base = max(base, pushes[symbol, held, PUSH_ORDINAL] + 1)
-            slot = (slot + 1) & (SLOTS - 1)
+    """As `known_push`, of the pushes in this buffer too."""
+    is_known, left_rest, base = known_push(symbol, sequence, check, rest, push_slots, pushes, newest_sequence)
     mask = np.int64(len(batch_pushes) - 1)
     place = mix(sequence, symbol) & mask
     while batch_pushes[place] != EMPTY:
@@ -207,7 +200,7 @@ def judge(
     hashes: NDArray[np.int64],
     rows: int,
     replies: NDArray[np.int64],
-    push_slots: NDArray[np.int16],
+    push_slots: NDArray[np.int32],
     pushes: NDArray[np.int64],
     newest_sequence: NDArray[np.int64],
     content_slots: NDArray[np.int32],
@@ -231,7 +224,7 @@ def judge(
     replies : (n, REPLY_PARTS), in the order of their rows
     push_slots, pushes, newest_sequence, content_slots, contents, newest_second : the memories, read only
     batch_slots, batch_pushes : scratch, powers of two of at least 2 * rows, all EMPTY
-    touched, pushed : (rows, TOUCHED_PARTS) and (rows, PUSHED_PARTS), written from their beginnings, for `remember`
+    touched, pushed : (rows, TOUCHED_PARTS) and (rows, PUSHED_PARTS), written from their beginnings, to be remembered
     which : (rows,) scratch
     fresh, ordinals : (rows,) written, ordinals where fresh
 
@@ -240,8 +233,11 @@ def judge(
     How many rows are fresh, pushes that share their sequence with another, rows of `touched`, rows of `pushed`.
     """
     fresh_rows, conflicts, count, pushes_new = 0, 0, 0, 0
-    reply, i = 0, 0
+    reply, i, fetched = 0, 0, 0
     while i < rows:
+        while fetched < min(i + _ROWS_AHEAD, rows):
+            fetch_content(np.int64(symbols[fetched]), hashes[fetched], content_slots)
+            fetched += 1
         if reply < len(replies) and i == replies[reply, REPLY_FIRST]:
             stop = replies[reply, REPLY_STOP]
             left, count = _judge_reply(
@@ -302,7 +298,7 @@ def recall(
     pulled: NDArray[np.bool_],
     hashes: NDArray[np.int64],
     rows: int,
-    push_slots: NDArray[np.int16],
+    push_slots: NDArray[np.int32],
     pushes: NDArray[np.int64],
     newest_sequence: NDArray[np.int64],
     content_slots: NDArray[np.int32],

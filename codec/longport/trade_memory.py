@@ -6,7 +6,7 @@ these were pulled and no push has claimed yet, and the next ordinal free under t
 
 What a buffer's rows change is worked out beside the memories (codec/longport/trade_judge.py), in two tables:
 `touched`, a row for each content that they touch, as it will be, and `pushed`, a row for each push. Only
-`remember` writes them into the memories.
+`remember_pushes` and `remember_contents` write them into the memories.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from codec.bits import fetch_early
 from codec.kernel import inlined, kernel
 from codec.longport.content_keys import KEY_HASH_BITS
 
@@ -34,14 +35,15 @@ CONTENT_PARTS = 3
 SYMBOL, RING, HASH, SECOND, HELD, UNCLAIMED, NEXT, REPLY, NUMBER = range(9)
 TOUCHED_PARTS = 9
 _LOW = (1 << 32) - 1
-_TAG_BITS, _HOME_BITS = 19, 13
-"""A slot of contents holds the place in the ring and the hash's highest bits: others need not be looked at. Contents
-that share a key share these bits."""
+_TAG_BITS, _HOME_BITS, _RING_BITS = 19, 13, 12
+"""A slot holds an entry's place in the ring and its tag, bits of a hash whose highest ones are the slot's own number:
+an entry with another tag need not be looked at. Contents that share a key share their tag."""
 assert _TAG_BITS < KEY_HASH_BITS
 assert 1 << _HOME_BITS == SLOTS
-_RING_BITS = 12
 assert 1 << _RING_BITS == REMEMBERED
 assert _TAG_BITS + _RING_BITS < 32
+_AHEAD = 12
+"""An entry's places are asked of the memory so many entries before, and what tells them twice as many."""
 _MIX_A, _MIX_B = np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(0xC2B2_AE3D_27D4_EB4F)
 
 
@@ -58,6 +60,16 @@ def _tag(content: int) -> int:
 
 
 @inlined
+def _push_tag(sequence: int) -> int:
+    return mix(sequence, 0) & ((1 << _TAG_BITS) - 1)
+
+
+@inlined
+def _home(tag: int) -> int:
+    return tag >> (_TAG_BITS - _HOME_BITS)
+
+
+@inlined
 def key_bits(content: int) -> int:
     """What of a content's hash is in its key."""
     return np.int64(np.uint64(content) >> np.uint64(64 - KEY_HASH_BITS))
@@ -66,6 +78,12 @@ def key_bits(content: int) -> int:
 @inlined
 def _in_ring(number: int) -> int:
     return number & (REMEMBERED - 1)
+
+
+@inlined
+def fetch_content(symbol, content, content_slots):
+    """Ask the memory for the slot of a content that will be touched soon: each is somewhere else."""
+    fetch_early(content_slots, symbol * SLOTS + _home(_tag(content)))
 
 
 @inlined
@@ -82,7 +100,7 @@ def touch(symbol, content, second, content_slots, contents, newest_second, batch
     ring, held, unclaimed, following = np.int64(EMPTY), np.int64(0), np.int64(0), np.int64(0)
     if second <= newest_second[symbol]:
         tag = _tag(content)
-        slot = tag >> (_TAG_BITS - _HOME_BITS)
+        slot = _home(tag)
         while content_slots[symbol, slot] != EMPTY:
             found = np.int64(content_slots[symbol, slot])
             if found >> _RING_BITS == tag:
@@ -103,91 +121,113 @@ def touch(symbol, content, second, content_slots, contents, newest_second, batch
     return np.int64(count), count + 1
 
 
-@kernel
-def _forget_push(symbol: int, ring_at: int, slots: NDArray[np.int16], pushes: NDArray[np.int64]) -> None:
-    """Take the push at `ring_at` out of the symbol's hash table, closing the gap behind it."""
-    place = mix(pushes[symbol, ring_at, PUSH_SEQUENCE], 0) & (SLOTS - 1)
-    while slots[symbol, place] != ring_at:
-        place = (place + 1) & (SLOTS - 1)
-    hole = place
+@inlined
+def known_push(symbol, sequence, check, rest, push_slots, pushes, newest_sequence):
+    """What is remembered of a sequence: whether a push with this check is, whether one that left `rest` in the journal
+    is, and the first ordinal behind all of them."""
+    is_known, left_rest, base = False, False, np.int64(0)
+    if sequence <= newest_sequence[symbol]:
+        tag = _push_tag(sequence)
+        slot = _home(tag)
+        while push_slots[symbol, slot] != EMPTY:
+            found = np.int64(push_slots[symbol, slot])
+            at = _in_ring(found)
+            if found >> _RING_BITS == tag and pushes[symbol, at, PUSH_SEQUENCE] == sequence:
+                is_known |= pushes[symbol, at, PUSH_CHECK] == check
+                left_rest |= pushes[symbol, at, PUSH_PARTIAL] != 0 and pushes[symbol, at, PUSH_CHECK] == rest
+                base = max(base, pushes[symbol, at, PUSH_ORDINAL] + 1)
+            slot = (slot + 1) & (SLOTS - 1)
+    return is_known, left_rest, base
+
+
+@inlined
+def _put_in(symbol, ring_at, tag, slots):
+    """Enter the entry at `ring_at` into the symbol's hash table."""
+    slot = _home(tag)
+    while slots[symbol, slot] != EMPTY:
+        slot = (slot + 1) & (SLOTS - 1)
+    slots[symbol, slot] = tag << _RING_BITS | ring_at
+
+
+@inlined
+def _take_out(symbol, ring_at, tag, slots):
+    """Take the entry at `ring_at` out of the symbol's hash table, closing the gap behind it."""
+    slot = _home(tag)
+    while slots[symbol, slot] != (tag << _RING_BITS | ring_at):
+        slot = (slot + 1) & (SLOTS - 1)
+    hole = slot
     while True:
-        place = (place + 1) & (SLOTS - 1)
-        held = np.int64(slots[symbol, place])
+        slot = (slot + 1) & (SLOTS - 1)
+        held = np.int64(slots[symbol, slot])
         if held == EMPTY:
             break
-        home = mix(pushes[symbol, held, PUSH_SEQUENCE], 0) & (SLOTS - 1)
         # An entry may move back to the hole unless its home lies behind it.
-        if ((place - home) & (SLOTS - 1)) >= ((place - hole) & (SLOTS - 1)):
+        if ((slot - _home(held >> _RING_BITS)) & (SLOTS - 1)) >= ((slot - hole) & (SLOTS - 1)):
             slots[symbol, hole] = held
-            hole = place
+            hole = slot
     slots[symbol, hole] = EMPTY
 
 
 @kernel
-def _forget_content(symbol: int, ring_at: int, slots: NDArray[np.int32], contents: NDArray[np.int64]) -> None:
-    """Take the content at `ring_at` out of the symbol's hash table, closing the gap behind it."""
-    tag = _tag(contents[symbol, ring_at, CONTENT_HASH])
-    place = tag >> (_TAG_BITS - _HOME_BITS)
-    while slots[symbol, place] != (tag << _RING_BITS | ring_at):
-        place = (place + 1) & (SLOTS - 1)
-    hole = place
-    while True:
-        place = (place + 1) & (SLOTS - 1)
-        held = np.int64(slots[symbol, place])
-        if held == EMPTY:
-            break
-        home = held >> (_RING_BITS + _TAG_BITS - _HOME_BITS)
-        if ((place - home) & (SLOTS - 1)) >= ((place - hole) & (SLOTS - 1)):
-            slots[symbol, hole] = held
-            hole = place
-    slots[symbol, hole] = EMPTY
-
-
-@kernel
-def remember(
-    touched: NDArray[np.int64],
-    contents_touched: int,
+def remember_pushes(
     pushed: NDArray[np.int64],
-    pushes_new: int,
-    push_slots: NDArray[np.int16],
+    count: int,
+    slots: NDArray[np.int32],
     pushes: NDArray[np.int64],
-    newest_sequence: NDArray[np.int64],
-    pushes_marked: NDArray[np.int64],
-    content_slots: NDArray[np.int32],
-    contents: NDArray[np.int64],
-    newest_second: NDArray[np.int64],
-    contents_marked: NDArray[np.int64],
+    newest: NDArray[np.int64],
+    marked: NDArray[np.int64],
 ) -> None:
-    """Write into the memories what `judge` or `recall` worked out; the oldest entries of their symbols make room."""
-    for i in range(pushes_new):
+    """Write the first `count` rows of `pushed` into the memory; the oldest pushes of their symbols make room."""
+    for i in range(count):
+        if i + 2 * _AHEAD < count:
+            symbol = pushed[i + 2 * _AHEAD, PUSH_SYMBOL]
+            fetch_early(pushes, (symbol * REMEMBERED + _in_ring(marked[symbol])) * PUSH_PARTS)
+        if i + _AHEAD < count:
+            symbol = pushed[i + _AHEAD, PUSH_SYMBOL]
+            oldest = pushes[symbol, _in_ring(marked[symbol]), PUSH_SEQUENCE]
+            fetch_early(slots, symbol * SLOTS + _home(_push_tag(pushed[i + _AHEAD, PUSH_SEQUENCE])))
+            fetch_early(slots, symbol * SLOTS + _home(_push_tag(oldest)))
         symbol, sequence = pushed[i, PUSH_SYMBOL], pushed[i, PUSH_SEQUENCE]
-        ring_at = _in_ring(pushes_marked[symbol])
-        if pushes_marked[symbol] >= REMEMBERED:
-            _forget_push(symbol, ring_at, push_slots, pushes)
+        ring_at = _in_ring(marked[symbol])
+        if marked[symbol] >= REMEMBERED:
+            _take_out(symbol, ring_at, _push_tag(pushes[symbol, ring_at, PUSH_SEQUENCE]), slots)
         for part in range(PUSH_PARTS):
             pushes[symbol, ring_at, part] = pushed[i, part]
-        place = mix(sequence, 0) & (SLOTS - 1)
-        while push_slots[symbol, place] != EMPTY:
-            place = (place + 1) & (SLOTS - 1)
-        push_slots[symbol, place] = ring_at
-        newest_sequence[symbol] = max(newest_sequence[symbol], sequence)
-        pushes_marked[symbol] += 1
-    for i in range(contents_touched):
+        _put_in(symbol, ring_at, _push_tag(sequence), slots)
+        newest[symbol] = max(newest[symbol], sequence)
+        marked[symbol] += 1
+
+
+@kernel
+def remember_contents(
+    touched: NDArray[np.int64],
+    count: int,
+    slots: NDArray[np.int32],
+    contents: NDArray[np.int64],
+    newest: NDArray[np.int64],
+    marked: NDArray[np.int64],
+) -> None:
+    """Write the first `count` rows of `touched` into the memory; the oldest contents of their symbols make room."""
+    for i in range(count):
+        if i + 2 * _AHEAD < count:
+            symbol, ring_at = touched[i + 2 * _AHEAD, SYMBOL], touched[i + 2 * _AHEAD, RING]
+            ring_at = _in_ring(marked[symbol]) if ring_at == EMPTY else ring_at
+            fetch_early(contents, (symbol * REMEMBERED + ring_at) * CONTENT_PARTS)
+        if i + _AHEAD < count:
+            symbol = touched[i + _AHEAD, SYMBOL]
+            fetch_content(symbol, touched[i + _AHEAD, HASH], slots)
+            fetch_content(symbol, contents[symbol, _in_ring(marked[symbol]), CONTENT_HASH], slots)
         symbol, content, ring_at = touched[i, SYMBOL], touched[i, HASH], touched[i, RING]
         if touched[i, HELD] == 0:
             continue
         if ring_at == EMPTY or contents[symbol, ring_at, CONTENT_HASH] != content:  # new, or pushed out meanwhile
-            ring_at = _in_ring(contents_marked[symbol])
-            if contents_marked[symbol] >= REMEMBERED:
-                _forget_content(symbol, ring_at, content_slots, contents)
-            tag = _tag(content)
-            place = tag >> (_TAG_BITS - _HOME_BITS)
-            while content_slots[symbol, place] != EMPTY:
-                place = (place + 1) & (SLOTS - 1)
-            content_slots[symbol, place] = tag << _RING_BITS | ring_at
+            ring_at = _in_ring(marked[symbol])
+            if marked[symbol] >= REMEMBERED:
+                _take_out(symbol, ring_at, _tag(contents[symbol, ring_at, CONTENT_HASH]), slots)
+            _put_in(symbol, ring_at, _tag(content), slots)
             contents[symbol, ring_at, CONTENT_HASH] = content
-            newest_second[symbol] = max(newest_second[symbol], touched[i, SECOND])
-            contents_marked[symbol] += 1
+            newest[symbol] = max(newest[symbol], touched[i, SECOND])
+            marked[symbol] += 1
         contents[symbol, ring_at, CONTENT_NEXT] = touched[i, NEXT] << 32 | touched[i, SECOND]
         contents[symbol, ring_at, CONTENT_HELD] = touched[i, HELD] << 32 | touched[i, UNCLAIMED]
 

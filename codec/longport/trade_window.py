@@ -43,7 +43,8 @@ from codec.longport.trade_memory import (
     SLOTS,
     TOUCHED_PARTS,
     as_touched,
-    remember,
+    remember_contents,
+    remember_pushes,
     second_of,
 )
 from codec.longport.wire import SECOND_US
@@ -78,8 +79,8 @@ class TradeWindow:
     def _grow(self, capacity: int) -> None:
         """Room for `capacity` symbols. All of it is written, so that memory does not grow later."""
         shapes = ((SLOTS,), (REMEMBERED, PUSH_PARTS), (), (), (SLOTS,), (REMEMBERED, CONTENT_PARTS), (), ())
-        kinds = (np.int16, *(np.int64,) * 3, np.int32, *(np.int64,) * 3)
-        fills = (EMPTY, 0, _NEVER, 0, EMPTY, 0, _NEVER, 0)
+        kinds = (np.int32, *(np.int64,) * 3) * 2
+        fills = (EMPTY, 0, _NEVER, 0) * 2
         grown = [
             np.full((capacity, *shape), fill, kind) for shape, fill, kind in zip(shapes, fills, kinds, strict=True)
         ]
@@ -137,7 +138,8 @@ class TradeWindow:
     def _remember(
         self, touched: NDArray[np.int64], contents_touched: int, pushed: NDArray[np.int64], pushes_new: int
     ) -> None:
-        remember(touched, contents_touched, pushed, pushes_new, *self._arrays)
+        remember_pushes(pushed, pushes_new, *self._arrays[:4])
+        remember_contents(touched, contents_touched, *self._arrays[4:])
 
     def newest_sequence(self, symbol_id: int) -> int | None:
         """The greatest sequence of a push of a symbol, or None when there is none yet."""

@@ -6,12 +6,15 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.bits import JIT_DISABLED
 from codec.columns import ORDINAL, SEQUENCE, TickBuffer
 from codec.conditions import ConditionTable
 from codec.longport.content_keys import KEY_HASH_BITS, content_hashes
+from codec.longport.trade_memory import REMEMBERED
 from codec.longport.trade_window import TradeWindow
 from codec.markets import US
 from codec.symbols import SymbolTable
@@ -303,3 +306,102 @@ def test_as_one_event_after_the_other(steps: list[tuple[list[Event], str]]) -> N
             client.restart(from_snapshot=end == "snapshot")
     rows = [(event.symbol, row) for oracle in oracles for event, rows in oracle.journal for row in rows if row]
     assert len(rows) == len(set(rows)), "no two trades share a key"
+
+
+def push(sequence: int, *trades: Tick) -> Push:
+    return Push(0, sequence, trades, tuple(range(len(trades))))
+
+
+def pull(*trades: Tick, full: bool = False) -> Pull:
+    return Pull(0, trades, full)
+
+
+def test_a_trade_that_is_pushed_after_the_pull_that_showed_it_is_a_repeat_once() -> None:
+    client = Client()
+    [[first, second]] = client.judge([pull(TRADES[2], TRADES[2])])
+    assert first == (key_of(TRADES[2]), 0)
+    assert second == (key_of(TRADES[2]), 1)
+    assert client.judge([push(1, TRADES[2]), push(2, TRADES[2]), push(3, TRADES[2])]) == [[None], [None], [(3, 0)]]
+
+
+def test_of_a_reply_only_what_is_not_held_is_new_and_a_second_one_changes_nothing() -> None:
+    client = Client()
+    client.judge([push(1, TRADES[2])])
+    assert client.judge([pull(TRADES[2], TRADES[2])]) == [[None, (key_of(TRADES[2]), 1)]]
+    assert client.judge([pull(TRADES[2], TRADES[2])]) == [[None, None]]
+
+
+def test_the_first_second_of_a_full_reply_is_not_used() -> None:
+    reply = TRADES[2], TRADES[3]
+    assert Client().judge([pull(*reply, full=True)]) == [[None, (key_of(TRADES[3]), 0)]]
+    assert Client().judge([pull(*reply)]) == [[(key_of(TRADES[2]), 0), (key_of(TRADES[3]), 0)]]
+
+
+def test_trades_that_differ_and_share_a_key_are_numbered_together_whatever_came_first() -> None:
+    for first in (TRADES[0], TRADES[1]):
+        client = Client()
+        rows = client.judge([push(0, first), pull(TRADES[0], TRADES[1]), push(-1, first), push(0, TRADES[1])])
+        keys = [row for of_event in rows for row in of_event if row]
+        assert len({sequence for sequence, _ in keys}) == 1
+        assert sorted(ordinal for _, ordinal in keys) == [0, 1, 2] + [3] * (first == TRADES[1])
+
+
+long_run = pytest.mark.skipif(JIT_DISABLED, reason="thousands of trades take long as plain Python")
+
+
+def crowd(count: int, begin: int = 0) -> list[Event]:
+    """So many pushes of one trade each, each trade another one."""
+    return [push(begin + number + 1, trade(1.0 + (begin + number) / 100, 1)) for number in range(count)]
+
+
+@long_run
+def test_trades_and_pushes_are_known_for_exactly_as_long_as_the_window_is() -> None:
+    for following, is_known in ((REMEMBERED - 1, True), (REMEMBERED, False)):
+        client = Client()
+        client.judge(crowd(1))
+        client.judge(crowd(following, begin=1))
+        [of_pull, of_push] = client.judge([pull(trade(1.0, 1)), *crowd(1)], mark=False)
+        assert (of_pull == [None], of_push == [None]) == (is_known, True)
+        # What the pull brought is claimed by the push.
+        [of_push] = client.judge(crowd(1), mark=False)
+        assert (of_push == [None]) == is_known
+
+
+@long_run
+def test_what_makes_room_next_survives_a_snapshot() -> None:
+    client = Client()
+    client.judge(crowd(REMEMBERED + 50))
+    exported = client.window.export()
+    client.restart(from_snapshot=True)
+    assert client.window.export() == exported
+    client.judge(crowd(1, begin=REMEMBERED + 50))
+    known = [client.judge([event], mark=False) == [[None]] for event in crowd(53, begin=0)]
+    assert known == [False] * 51 + [True] * 2
+
+
+@long_run
+def test_many_batches_with_what_is_pushed_out_in_between() -> None:
+    """Contents that are touched again while their entry leaves the ring in the same batch."""
+    client, oracle = Client(), Oracle()
+    for begin in range(0, 3 * REMEMBERED, 500):
+        again = [push(10**6 + begin + each, trade(1.0 + max(0, begin - each) / 100, 1)) for each in range(0, 900, 3)]
+        events = [*crowd(500, begin), *again]
+        assert client.judge(events) == [oracle.take(event) for event in events]
+
+
+def test_a_window_without_anything_and_bytes_that_are_no_export() -> None:
+    window = TradeWindow(SymbolTable(4), ConditionTable())
+    window.restore(window.export())
+    assert (window.newest_sequence(0), window.extent(0)) == (None, (0, 0, 0))
+    for kept in (slice(0), slice(100), slice(1, None)):
+        with pytest.raises(ValueError, match="no export"):
+            window.restore(window.export()[kept])
+
+
+def test_how_busy_a_symbol_is() -> None:
+    client = Client()
+    client.judge([push(5, *TRADES[2:])])
+    assert client.window.newest_sequence(0) == 5
+    begin_s = BEGIN_US // SECOND_US
+    assert client.window.extent(0) == (4, begin_s, begin_s + 2)
+    assert client.window.extent(1) == (0, 0, 0)
