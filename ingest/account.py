@@ -409,7 +409,8 @@ class TickAccount:
     def _pull(self, pull: Pull, ticks: TickBuffer, fresh: NDArray[np.bool_]) -> int:
         """Take in the rows of a reply and settle the symbol's hole; returns the row behind them."""
         end = pull.row + pull.rows
-        before, rows_before = self.follower.settled(pull.symbol_id), self.follower.rows(pull.symbol_id)
+        before, had = self.follower.settled(pull.symbol_id), self.follower.newest(pull.symbol_id)
+        rows_before = self.follower.rows(pull.symbol_id)
         supplied = self.follower.supplied(pull.symbol_id)
         come = self._come[pull.symbol_id]
         last = int(ticks.wide[SEQUENCE, pull.row : end].max(initial=0))
@@ -417,9 +418,9 @@ class TickAccount:
         sequences, is_fresh = ticks.wide[SEQUENCE, pull.row : end], fresh[pull.row : end]
         added = int(np.count_nonzero(is_fresh)) - (self._come[pull.symbol_id] - come)
         hole = self.ledger.holes.get(pull.symbol_id)
-        had = before
         if hole is not None:
-            had = hole.doubt if self.follower.counts(pull.symbol_id) else hole.gap.from_tick
+            uses_doubt = self.follower.counts(pull.symbol_id) or (self._by_time and hole.gap.from_tick is not None)
+            had = hole.doubt if uses_doubt else hole.gap.from_tick
         reply = PulledTicks(
             sequences, ticks.wide[TS_EVENT_US, pull.row : end], is_fresh, self._by_time, is_full=pull.is_full
         )
@@ -579,7 +580,7 @@ class TickAccount:
         rows = self.follower.rows(symbol_id)
         hole = Hole(symbol_id, gap, rows, self.follower.supplied(symbol_id), rows_failed=rows)
         if cause not in _COUNTED_CAUSES or symbol_id in self._adrift:
-            hole.doubt = had
+            hole.doubt = had if not self._by_time else self.follower.newest(symbol_id)
         self._adrift.discard(symbol_id)
         self.ledger.holes[symbol_id] = hole
         return hole

@@ -149,3 +149,34 @@ def test_latest_and_per_minute_views_of_capital_flow(clickhouse: ClickHouse) -> 
         '"HK.1","2026-01-05 01:30:00.000000",-3,1',
         '"HK.2","2026-01-05 01:31:00.000000",7,7',
     ]
+
+
+def test_minutes_of_a_source_that_tells_only_the_sum_since_the_open(clickhouse: ClickHouse) -> None:
+    """As LongPort does: no sizes, minutes in which nothing flowed, the newest one revised, a new day from 0."""
+    names = "source, symbol, trade_date, period, ts_event, ts_recv, net_inflow"
+    days = {  # of New York, whose hours touch two days in UTC where trading goes on at night
+        "2026-01-05": (("01-05 20:58", "01-05 20:59", -10.5), ("01-05 20:59", "01-05 21:00", -10.5)),
+        "2026-01-06": (
+            ("01-06 00:59", "01-06 01:00", 3.0),
+            ("01-06 01:00", "01-06 01:01", 8.0),
+            ("01-06 01:00", "01-06 01:02", 5.25),
+            ("01-06 01:01", "01-06 01:02", 4.0),
+            ("01-06 01:02", "01-06 01:03", 4.0),
+        ),
+    }
+    for trade_date, lines in days.items():
+        for event, recv, inflow in lines:
+            values = f"'longport','US.A','{trade_date}','intraday','2026-{event}:00','2026-{recv}:00', {inflow}"
+            clickhouse.execute(f"INSERT INTO {clickhouse.database}.{CAPITAL_FLOW.name} ({names}) VALUES ({values})")
+    minutes = clickhouse.query(
+        "SELECT trade_date, formatDateTime(ts_event, '%H:%i'), net_inflow, large_net_inflow FROM capital_flow_1m"
+        " WHERE source = 'longport' ORDER BY ts_event FORMAT CSV"
+    )
+    assert minutes.decode().replace('"', "").splitlines() == [
+        "2026-01-05,20:58,-10.5,\\N",
+        "2026-01-05,20:59,0,\\N",
+        "2026-01-06,00:59,3,\\N",
+        "2026-01-06,01:00,2.25,\\N",
+        "2026-01-06,01:01,-1.25,\\N",
+        "2026-01-06,01:02,0,\\N",
+    ]
