@@ -60,6 +60,15 @@ url = "tcp://127.0.0.1:11111"     # as in OpenD's own settings (api_port)
 # subscription_quota_reserve = 0  # subscription units left to others; symbols beyond the rest are refused
 # frame_bytes_max = "16MiB"
 
+# [[gateway]]                     # a LongPort account; its keys also from TICKTAPE_GATEWAY__LP__APP_KEY and so on
+# name = "lp"
+# kind = "longport"
+# url = "wss://openapi-quote.longportapp.com/v2"
+# http_url = "https://openapi.longportapp.com"
+# app_key_file = "lp.key"
+# app_secret_file = "lp.secret"
+# access_token_file = "lp.token"
+
 [[subscription]]                  # these follow this file while it runs: by themselves, or at once on SIGHUP
 gateway = "opend-1"
 symbols = ["HK.00700", "HK.09988", "US.AAPL"]   # or symbols_file = "symbols.txt", one a line, # comments
