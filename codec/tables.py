@@ -186,8 +186,19 @@ TICKS = Table(
         _SYMBOL,
         _TRADE_DATE,
         Column("ts_event", Kind.TIME_US, "When the exchange says it traded, UTC.", Trend.STEADY),
-        Column("sequence", Kind.INT64, "The gateway's own id; unique within (source, symbol).", Trend.STEADY),
-        Column("ordinal", Kind.UINT32, "Tells apart ticks that share a sequence; OpenD 0 but in conflicts."),
+        Column(
+            "sequence",
+            Kind.INT64,
+            "The gateway's own id. LongPort: the push's, or, of a trade without one (pulled, mostly), a number below 0"
+            " made of its content.",
+            Trend.STEADY,
+        ),
+        Column(
+            "ordinal",
+            Kind.UINT32,
+            "Tells apart ticks that share a sequence. OpenD: 0 but in conflicts; LongPort: place in the push, or number"
+            " among equal trades of a second.",
+        ),
         Column("price", Kind.FLOAT64, "In the quote currency; the double the gateway sent.", Trend.DRIFTING),
         Column("volume", Kind.FLOAT64, "Shares or contracts; hpVolume where sent.", Trend.DRIFTING),
         Column("turnover", Kind.FLOAT64, "Price times volume, as sent.", Trend.DRIFTING),
