@@ -21,7 +21,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +37,8 @@ from codec.warm import warm
 from ingest.gateway import GatewayConfig, OpenDGateway
 from ingest.pipeline import TickPipeline
 from sinks import schema, topics
-from sinks.blocks import BLOCK_BYTES_GOOD, BLOCK_ROWS_GOOD, Block, EncodedBlock, PlaceQueue
+from sinks.block_encoding import EncodedBlock
+from sinks.blocks import BLOCK_BYTES_GOOD, BLOCK_ROWS_GOOD, Block, PlaceQueue
 from sinks.clickhouse import ClickHouse, ClickHouseConfig
 from sinks.journal import Journal, JournalReader
 from sinks.kafka import KafkaConfig, client_options, headers_of
@@ -188,7 +189,10 @@ async def _records_of(kafka: KafkaConfig, ticks: int) -> list[LoggedRecord]:
     async def nothing_revoked(_: Collection[Place]) -> None:
         return
 
-    await log.start(nothing_revoked)
+    async def nothing_stored(_: Mapping[Place, str]) -> Mapping[Place, int]:
+        return {}
+
+    await log.start(nothing_revoked, nothing_stored)
     records: list[LoggedRecord] = []
     rows = 0
     while rows < ticks:

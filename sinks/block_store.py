@@ -1,15 +1,22 @@
-"""Stores one block, whatever is wrong with it: a good row is never lost with a bad one."""
+"""Stores one block, whatever is wrong with it: a good row is never lost with a bad one.
+
+Rule 1: before each insert it is asked whether the place is still ours; nothing is awaited in between.
+Rule 2: whatever a block's inserts hold, their tokens name the whole block.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from codec.tables import DEAD_LETTERS
-from sinks import dead_letters, schema
-from sinks.blocks import EncodedBlock, stream_of
+from codec.tables import DEAD_LETTERS, GAPS
+from sinks import dead_letters, look_up, losses, schema
+from sinks.block_encoding import EncodedBlock, stream_of
 from sinks.clickhouse import ClickHouse
 from sinks.clickhouse_errors import ClickHouseRefusedData, ClickHouseTableError, ClickHouseUnavailable
 from sinks.dead_letters import DeadLetter
@@ -17,61 +24,109 @@ from sinks.dead_letters import DeadLetter
 
 @dataclass(frozen=True, slots=True)
 class StoredBlock:
-    """What became of a block: every row is in its table or among the dead letters."""
+    """What became of a block: every row is in its table or among the dead letters.
+
+    Attributes
+    ----------
+    rows : that were inserted
+    held : rows that the table held already
+    """
 
     rows: int
+    held: int
     dead_letters: tuple[DeadLetter, ...]
 
 
-def store(clickhouse: ClickHouse, encoded: EncodedBlock) -> StoredBlock:
+def store(clickhouse: ClickHouse, encoded: EncodedBlock, allow: Callable[[], None]) -> StoredBlock:
     """Insert a block under its token; blocks, for a worker thread.
 
     A block that ClickHouse refuses is halved until the refused rows are alone; parts add `/lo-hi` to
-    the token, rows for dead_letters use `<token>/dead`. So all of it may be tried again at any time.
+    the token, rows for dead_letters use `<token>/dead`, those of the loss ledger `<token>/lost`. So
+    all of it may be tried again at any time. `allow` raises when the place may be another's.
 
     Raises
     ------
     ClickHouseUnavailable
         Parts may be stored: the same block may be tried again.
+    EpochOver
+        From `allow`; parts may be stored.
     SchemaMismatch
         It is the table that does not fit, not the rows.
     """
-    token = encoded.block.token
-    letters = [dead_letters.of_record(offset, record) for offset, record in encoded.unreadable]
-    refused: list[DeadLetter] = []
     try:
-        if encoded.rows:
-            try:
-                clickhouse.insert(encoded.table.name, encoded.stream, token)
-            except ClickHouseRefusedData:
-                schema.require(clickhouse)
-                refused = _store_good_rows(clickhouse, encoded, token)
-        letters += refused
-        if letters:
-            stream = dead_letters.stream(encoded.block.place, letters)
-            clickhouse.insert(DEAD_LETTERS.name, stream, f"{token}/dead")
+        return _Storing(clickhouse, encoded, allow).store()
     except (ClickHouseTableError, ClickHouseRefusedData) as error:
         schema.require(clickhouse)
         raise ClickHouseUnavailable(str(error), code=error.code) from error
-    return StoredBlock(encoded.rows - len(refused), tuple(letters))
 
 
-def _store_good_rows(clickhouse: ClickHouse, encoded: EncodedBlock, token: str) -> list[DeadLetter]:
-    """Store all rows of a refused block that can be; returns the others in their order."""
-    batch = encoded.batch()
-    refused: list[tuple[int, str]] = []
-    spans = deque(_halves(0, batch.num_rows)) if batch.num_rows > 1 else deque([(0, 1)])
-    while spans:
-        first, end = spans.popleft()
-        part: pa.RecordBatch = batch.slice(first, end - first)
-        try:
-            clickhouse.insert(encoded.table.name, stream_of(part), f"{token}/{first}-{end}")
-        except ClickHouseRefusedData as error:
-            if end - first == 1:
-                refused.append((first, str(error)))
-            else:
-                spans.extend(_halves(first, end))
-    return [dead_letters.of_row(encoded.table, batch.slice(row, 1), detail) for row, detail in sorted(refused)]
+class _Storing:
+    """One attempt at one block."""
+
+    def __init__(self, clickhouse: ClickHouse, encoded: EncodedBlock, allow: Callable[[], None]) -> None:
+        self._clickhouse = clickhouse
+        self._encoded = encoded
+        self._allow = allow
+        self._token = encoded.block.token
+        self._new: NDArray[np.bool_] | None = None
+
+    def store(self) -> StoredBlock:
+        encoded = self._encoded
+        for logged in encoded.block.records:
+            if logged.lost_from is not None:
+                self._insert(GAPS.name, losses.stream(self._clickhouse, encoded.table, logged), "/lost")
+        letters = [dead_letters.of_record(offset, record) for offset, record in encoded.unreadable]
+        held = self._leave_out_held_rows() if encoded.rows and encoded.block.is_doubtful else 0
+        refused: list[DeadLetter] = []
+        if encoded.rows > held:
+            try:
+                stream = encoded.stream if self._new is None else stream_of(self._part(0, encoded.rows))
+                self._insert(encoded.table.name, stream)
+            except ClickHouseRefusedData:
+                schema.require(self._clickhouse)
+                refused = self._store_good_rows()
+        letters += refused
+        if letters:
+            self._insert(DEAD_LETTERS.name, dead_letters.stream(encoded.block.place, letters), "/dead")
+        return StoredBlock(encoded.rows - held - len(refused), held, tuple(letters))
+
+    def _insert(self, table: str, stream: pa.Buffer, part: str = "") -> None:
+        self._allow()
+        self._clickhouse.insert(table, stream, self._token + part)
+
+    def _leave_out_held_rows(self) -> int:
+        """How many rows the table holds; they are inserted no more."""
+        stored = look_up.stored_rows(self._clickhouse, self._encoded.table, self._encoded.batch())
+        if stored.any():
+            self._new = ~stored
+        return int(stored.sum())
+
+    def _part(self, first: int, end: int) -> pa.RecordBatch:
+        """The new ones among some of the block's rows."""
+        part = self._encoded.batch().slice(first, end - first)
+        return part if self._new is None else part.filter(pa.array(self._new[first:end]))
+
+    def _store_good_rows(self) -> list[DeadLetter]:
+        """Store all rows of a refused block that can be; returns the others in their order."""
+        rows = self._encoded.rows
+        refused: list[tuple[int, str]] = []
+        spans = deque(_halves(0, rows)) if rows > 1 else deque([(0, 1)])
+        while spans:
+            first, end = spans.popleft()
+            part = self._part(first, end)
+            if not part.num_rows:
+                continue
+            try:
+                self._insert(self._encoded.table.name, stream_of(part), f"/{first}-{end}")
+            except ClickHouseRefusedData as error:
+                if end - first == 1:
+                    refused.append((first, str(error)))
+                else:
+                    spans.extend(_halves(first, end))
+        batch = self._encoded.batch()
+        return [
+            dead_letters.of_row(self._encoded.table, batch.slice(row, 1), detail) for row, detail in sorted(refused)
+        ]
 
 
 def _halves(first: int, end: int) -> list[tuple[int, int]]:

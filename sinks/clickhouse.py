@@ -162,6 +162,16 @@ class ClickHouse:
         with _translated(of_statement):
             return list(self._writer().query(query, parameters=dict(parameters)).named_results())
 
+    def arrow(self, query: str) -> pa.Table:
+        """The answer to one query of ours, as Arrow: for more rows than Python should make objects of.
+
+        Raises
+        ------
+        ClickHouseError
+        """
+        with _translated(of_statement):
+            return pa.ipc.open_stream(self._writer().raw_query(query, fmt="ArrowStream")).read_all()
+
     def insert(self, table: str, stream: pa.Buffer, token: str) -> None:
         """Store an Arrow IPC stream, unless an insert with the same token was stored before.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from codec.arrow import batch_of_rows
 from codec.tables import DEAD_LETTERS, Table
-from sinks.blocks import origin_columns, received_column, stream_of, with_origin
+from sinks.block_encoding import origin_columns, received_column, stream_of, with_origin
 from sinks.record_log import Place, UnreadableRecord
 
 PAYLOAD_BYTES_MAX = 4 << 10

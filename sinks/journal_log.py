@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -12,11 +15,21 @@ from typing import NamedTuple
 import structlog
 
 from sinks.journal import ControlStateError, Entry, JournalNotFound, JournalReader
-from sinks.record_log import FETCH_BYTES_MAX, LoggedRecord, Place, RecordLogUnavailable, Revoked
+from sinks.positions import Position, position_of
+from sinks.record_log import (
+    FETCH_BYTES_MAX,
+    Beginning,
+    LoggedRecord,
+    Place,
+    RecordLogUnavailable,
+    Revoked,
+    StoredUntil,
+)
 from sinks.threads import Threads
 
 WRITER_READER_NAME = "writer"
 """The writer's name among the journal's readers."""
+_LOCK_NAME = "writer.lock"
 _POLL_S = 0.02
 
 log = structlog.get_logger(__name__)
@@ -26,7 +39,9 @@ class JournalRecordLog:
     """One reader of a journal. Each table is a topic `journal-<journal id>/<table>` with partition 0.
 
     The journal numbers the entries of all tables together and keeps one position a reader: the
-    first entry that is not yet stored, whatever came after it.
+    first entry that is not yet stored. The positions of the tables are kept with it, in one change.
+    Nobody else may read it as the writer while this one does: a lock sees to it. So there is one
+    epoch, 0, which is never over.
 
     Attributes
     ----------
@@ -41,18 +56,24 @@ class JournalRecordLog:
         self._reader: JournalReader | None = None
         self._threads: Threads | None = None
         self._fetched: deque[_Fetched] = deque()
-        self._next: dict[str, int] = {}
+        self._positions: dict[str, Position] = {}
+        self._begun: dict[str, Position] = {}
+        self._doubtful_before = 0
         self._committed = 0
+        self._lock: int | None = None
 
-    async def start(self, revoked: Revoked) -> None:
+    async def start(self, revoked: Revoked, stored_until: StoredUntil) -> None:
+        self._lock = _lock(self._path)
         self._threads = Threads(1, "journal-reader")
         try:
             self._reader = await self._threads.run(JournalReader, self._path, WRITER_READER_NAME)
+            self._begun, self._doubtful_before = await self._threads.run(_beginnings, self._reader)
         except (JournalNotFound, ControlStateError, OSError) as error:
             self._threads.close()
+            self._unlock()
             raise RecordLogUnavailable(str(error)) from error
         self._fetched.clear()
-        self._next.clear()
+        self._positions = dict(self._begun)
         self._committed = self._reader.position
         self.committed_rows_total = await self._threads.run(_rows_before, self._reader)
 
@@ -62,6 +83,7 @@ class JournalRecordLog:
         reader, self._reader = self._reader, None
         await self._threads.run(reader.close)
         self._threads.close()
+        self._unlock()
 
     async def fetch(self, timeout_s: float) -> list[LoggedRecord]:
         reader, threads = self._open()
@@ -76,19 +98,37 @@ class JournalRecordLog:
                 log.error("journal entries are missing", first=missing.start, next=missing.stop)
             left_s = deadline_s - time.monotonic()
             if entries or left_s <= 0:
-                return [self._logged(entry) for entry in entries]
+                logged = [self._logged(entry) for entry in entries]
+                return [each for each in logged if each.offset >= self.beginning(each.place).position.next_offset]
             await asyncio.sleep(min(_POLL_S, left_s))
 
-    async def commit(self, positions: Mapping[Place, int]) -> None:
+    def beginning(self, place: Place) -> Beginning:
+        return Beginning(self._begun.get(place[0], Position(0)), self._doubtful_before)
+
+    async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:
         reader, threads = self._open()
-        self._next |= {topic: position for (topic, _), position in positions.items()}
-        while self._fetched and self._fetched[0].offset < self._next.get(self._fetched[0].topic, 0):
+        self._positions |= {topic: position for (topic, _), position in positions.items()}
+        while self._fetched and self._fetched[0].offset < self._next_offset(self._fetched[0].topic):
             done = self._fetched.popleft()
             self._committed, self.committed_rows_total = done.offset + 1, done.rows_total
+        kept = {topic: [position.next_offset, position.note()] for topic, position in self._positions.items()}
+        data = json.dumps(kept).encode()
         try:
-            await threads.run(reader.commit, self._committed)
+            await threads.run(reader.control.put_snapshot, WRITER_READER_NAME, self._committed, data)
         except ControlStateError as error:
             raise RecordLogUnavailable(str(error)) from error
+
+    def require(self, epoch: int) -> None:
+        """Return: as long as this process lives the journal is locked."""
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _next_offset(self, topic: str) -> int:
+        position = self._positions.get(topic)
+        return position.next_offset if position is not None else 0
 
     def _open(self) -> tuple[JournalReader, Threads]:
         assert self._reader is not None, "not started"
@@ -105,6 +145,41 @@ class _Fetched(NamedTuple):
     offset: int
     topic: str
     rows_total: int
+
+
+def _lock(path: Path) -> int:
+    """Be the only writer that reads the journal; the system frees the lock when the process ends.
+
+    Raises
+    ------
+    RecordLogUnavailable
+    """
+    try:
+        descriptor = os.open(path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise RecordLogUnavailable(f"no journal in {path} yet: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RecordLogUnavailable(f"another process stores what is in the journal {path}: it is waited for") from error
+    return descriptor
+
+
+def _beginnings(reader: JournalReader) -> tuple[dict[str, Position], int]:
+    """The position of each table, and before which entry rows may be stored that no position tells of."""
+    kept = reader.control.get_snapshot(WRITER_READER_NAME)
+    if kept is not None:
+        positions = {topic: position_of(*position) for topic, position in json.loads(kept[1]).items()}
+        return {topic: position for topic, position in positions.items() if position is not None}, 0
+    # A new journal, in which there is nothing yet, or one whose control state was lost.
+    begin = reader.position
+    while reader.read(FETCH_BYTES_MAX):
+        pass
+    end = reader.position
+    reader.seek(begin)
+    reader.take_missing()
+    return {}, end
 
 
 def _rows_before(reader: JournalReader) -> int:

@@ -10,14 +10,21 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import google_crc32c
+
 from codec.errors import TicktapeError
 from codec.records import Record
+from sinks.positions import Position
 
 Place = tuple[str, int]
 """(topic, partition)."""
 
 Revoked = Callable[[Collection[Place]], Awaitable[None]]
 """Called before places go to another reader: finish or forget what was fetched of them."""
+
+StoredUntil = Callable[[Mapping[Place, str]], Awaitable[Mapping[Place, int]]]
+"""Of places without a position, with the names of their tables: the greatest offset that ClickHouse holds,
+-1 where its table holds rows of other places only; no entry where the table is empty."""
 
 FETCH_BYTES_MAX = 16 << 20
 """One fetch returns about this much at most."""
@@ -27,6 +34,10 @@ class RecordLogUnavailable(TicktapeError):
     """The log cannot be read or committed to just now."""
 
     retriable = True
+
+
+class EpochOver(RecordLogUnavailable):
+    """The places may be another reader's by now: nothing of them may be inserted or committed."""
 
 
 class RecordLogMismatch(TicktapeError):
@@ -55,13 +66,24 @@ class UnreadableRecord:
 
 @dataclass(frozen=True, slots=True)
 class LoggedRecord:
-    """A record and where it was; `next_offset` is what to commit once it is stored."""
+    """A record and where it was.
+
+    Attributes
+    ----------
+    next_offset : what to commit once it is stored
+    epoch : of the assignment under which it was read
+    origin : `origin_name` of the journal that it came from; empty where only one can be
+    lost_from : the records from this offset up to `offset` were removed before anybody read them
+    """
 
     topic: str
     partition: int
     offset: int
     next_offset: int
     record: Record | UnreadableRecord
+    epoch: int = 0
+    origin: str = ""
+    lost_from: int | None = None
 
     @property
     def place(self) -> Place:
@@ -72,11 +94,34 @@ class LoggedRecord:
         """Rows in it; none in what cannot be read."""
         return self.record.rows if isinstance(self.record, Record) else 0
 
+    @property
+    def crc32c(self) -> int:
+        """CRC-32C of its value as it was received."""
+        return self.record.crc32c if isinstance(self.record, Record) else int(google_crc32c.value(self.record.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a reader goes on in a place.
+
+    Attributes
+    ----------
+    position : what is stored, and which blocks must be inserted again as they were
+    doubtful_before : rows of records before this offset may be stored, though no position says so
+    """
+
+    position: Position
+    doubtful_before: int = 0
+
 
 class RecordLog(Protocol):
-    """A durable sequence of records for each place, and the position up to which they are stored."""
+    """A durable sequence of records for each place, and the position up to which they are stored.
 
-    async def start(self, revoked: Revoked) -> None:
+    Who may store what is said by epochs: each assignment of places to this reader has one of its own,
+    and the log refuses to take a position, or to allow an insert, under one that is over.
+    """
+
+    async def start(self, revoked: Revoked, stored_until: StoredUntil) -> None:
         """Begin at the committed positions; where there is none, at the beginning.
 
         Raises
@@ -98,11 +143,25 @@ class RecordLog(Protocol):
         RecordLogMismatch
         """
 
-    async def commit(self, positions: Mapping[Place, int]) -> None:
-        """Say of each place which record to read next: everything before it is stored.
+    def beginning(self, place: Place) -> Beginning:
+        """Where reading of `place` began under the epoch that holds; known once a record of it was fetched."""
+
+    async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:
+        """Keep the positions, with which the next reader begins: all of them or none.
 
         Raises
         ------
+        EpochOver
+            Nothing was kept.
         RecordLogUnavailable
-            Perhaps committed, perhaps not; it may be tried again.
+            Perhaps kept, perhaps not; it may be tried again.
+        """
+
+    def require(self, epoch: int) -> None:
+        """Return when the places of `epoch` are surely ours at this moment; any thread may ask.
+
+        Raises
+        ------
+        EpochOver
+            They are not, or not surely: the log has not been heard of for too long.
         """

@@ -1,9 +1,11 @@
-"""Moves records from a log into ClickHouse: fetches, cuts blocks, inserts them, then commits.
+"""Moves records from a log into ClickHouse: fetches, cuts blocks, says which, inserts them, commits.
 
 Rule 1: a position is committed only when everything before it is in ClickHouse.
-Rule 2: one insert at a time for each place, in the order of the log; places go side by side.
-Rule 3: whatever is down, the position is kept, the same block is tried again under its token, and
-    what is held stays within `HELD_BYTES_MAX` and one fetch.
+Rule 2: a block is inserted only when a commit names it, so that whoever comes next inserts that very
+    block again. The next one is named while one is inserted: a commit costs no time between them.
+Rule 3: one insert at a time for each place, in the order of the log; places go side by side.
+Rule 4: whatever is down, the position is kept, the same block is tried again under its token, and
+    what is held stays within `HELD_BYTES_MAX` and one fetch, or what the named blocks need.
 """
 
 from __future__ import annotations
@@ -11,18 +13,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Hashable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar
 
 import structlog
 
 from codec.errors import TicktapeError
-from sinks import block_store, schema
+from sinks import block_store, look_up, schema
 from sinks.backoff import Backoff
+from sinks.block_encoding import EncodedBlock
 from sinks.block_store import StoredBlock
-from sinks.blocks import Block, EncodedBlock, PlaceQueue
+from sinks.blocks import Block, PlaceQueue
 from sinks.clickhouse import ClickHouse
+from sinks.commits import Commits
+from sinks.positions import Position
 from sinks.record_log import LoggedRecord, Place, RecordLog, RecordLogUnavailable
 from sinks.threads import Threads
 from sinks.writer_stats import Availability, WriterStats
@@ -32,7 +37,6 @@ HELD_BYTES_MAX = 256 << 20
 LET_GO_S = 5.0
 """How long a place that goes to another reader may take to finish its insert; within Kafka's session time-out."""
 _FETCH_S_MAX = 0.2
-_RETRY_COMMIT_S = 1.0
 
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
@@ -50,9 +54,7 @@ class Writer:
         self._inserting = Threads(clickhouse.inserts_max, "clickhouse-writer")
         self._encoding = Threads(1, "block-encoder")
         self._held: dict[Place, _Held] = {}
-        self._positions: dict[Place, int] = {}
-        self._committing = asyncio.Lock()
-        self._commit_wanted = asyncio.Event()
+        self._commits = Commits(record_log, self.stats.record_log)
         self._acknowledged = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -93,16 +95,16 @@ class Writer:
     async def _run(self) -> None:
         stats = self.stats
         await self._until_done(stats.clickhouse, "start", lambda: self._inserting.run(schema.prepare, self._clickhouse))
-        await self._until_done(stats.record_log, "start", lambda: self._log.start(self._let_go))
+        await self._until_done(stats.record_log, "start", lambda: self._log.start(self._let_go, self._stored_until))
         stats.started = True
         log.info("writing", clickhouse=self._clickhouse.config.url, database=self._clickhouse.database)
         try:
             async with asyncio.TaskGroup() as tasks:
-                committer = tasks.create_task(self._keep_committing())
+                committer = tasks.create_task(self._commits.run())
                 await self._keep_fetching(tasks)
                 await self._finish_held(tasks)
                 committer.cancel()
-            await self._commit()
+            await self._commits.flush()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
@@ -119,15 +121,17 @@ class Writer:
             except TicktapeError as error:
                 if not error.retriable:
                     raise
-                neighbour.failed(caller, error)
+                failing = self.stats.record_log if isinstance(error, RecordLogUnavailable) else neighbour
+                failing.failed(caller, error)
                 await asyncio.sleep(next(delays_s))
             else:
                 neighbour.worked(caller)
+                self.stats.record_log.forget(caller)
                 return result
 
     async def _keep_fetching(self, tasks: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
-            if self.stats.held_bytes < HELD_BYTES_MAX:
+            if self.stats.held_bytes < HELD_BYTES_MAX or not any(held.task for held in self._held.values()):
                 self._hold(await self._fetch())
             else:
                 self._acknowledged.clear()
@@ -157,7 +161,9 @@ class Writer:
         for logged in fetched:
             held = self._held.get(logged.place)
             if held is None:
-                held = self._held[logged.place] = _Held(PlaceQueue(logged.place))
+                beginning = self._log.beginning(logged.place)
+                queue = PlaceQueue(logged.place, beginning)
+                held = self._held[logged.place] = _Held(queue, logged.epoch, beginning.position)
             held.queue.append(logged, now_ns)
             self.stats.held_rows += logged.rows
             self.stats.held_bytes += len(logged.record.value)
@@ -180,42 +186,48 @@ class Writer:
         return pressed or due_ns <= time.monotonic_ns()
 
     async def _store_due(self, held: _Held) -> None:
-        """Store one place's blocks while any is due, encoding the next one while one is inserted."""
+        """Store one place's blocks while any is due; the next one is encoded and named while one is inserted."""
         try:
-            following = self._begin_encoding(held)
+            following = self._begin_block(held)
             while following is not None:
-                encoded = await following
-                following = self._begin_encoding(held)
-                stored = await self._insert(encoded)
+                encoded = await following.encoded
+                await following.named
+                following = self._begin_block(held)
+                stored = await self._insert(held, encoded)
                 self._acknowledge(held, encoded, stored)
-                following = following or self._begin_encoding(held)
+                following = following or self._begin_block(held)
         finally:
             held.task = None
             self.stats.clickhouse.forget(held.queue.place)
+            self.stats.record_log.forget(held.queue.place)
             for block in held.cut:
                 self._let_loose(block.rows, block.size_bytes)
             held.cut.clear()
 
-    def _begin_encoding(self, held: _Held) -> asyncio.Future[EncodedBlock] | None:
+    def _begin_block(self, held: _Held) -> _Begun | None:
         if not self._is_due(held):
             return None
         block = held.queue.cut()
         held.cut.append(block)
-        return self._encoding.run(EncodedBlock, block)
+        named = self._commits.intend(block.place, held.epoch, held.position_with_intents())
+        return _Begun(self._encoding.run(EncodedBlock, block), named)
 
-    async def _insert(self, encoded: EncodedBlock) -> StoredBlock:
+    async def _insert(self, held: _Held, encoded: EncodedBlock) -> StoredBlock:
+        def allow() -> None:
+            self._log.require(held.epoch)
+
         return await self._until_done(
             self.stats.clickhouse,
             encoded.block.place,
-            lambda: self._inserting.run(block_store.store, self._clickhouse, encoded),
+            lambda: self._inserting.run(block_store.store, self._clickhouse, encoded, allow),
         )
 
     def _acknowledge(self, held: _Held, encoded: EncodedBlock, stored: StoredBlock) -> None:
         block = held.cut.pop(0)
         assert block is encoded.block
         self._let_loose(block.rows, block.size_bytes)
-        self._positions[block.place] = block.next_offset
-        self._commit_wanted.set()
+        held.position = block.position
+        self._commits.stage(block.place, held.epoch, held.position_with_intents())
         stats = self.stats
         stats.inserts += 1
         stats.stored_rows[encoded.table.name] += stored.rows
@@ -234,30 +246,6 @@ class Writer:
         now_ns = time.time_ns()
         self._encoding.run(lambda: stats.latency.observe_ns(now_ns - encoded.received_ns()))
 
-    async def _keep_committing(self) -> None:
-        while True:
-            await self._commit_wanted.wait()
-            self._commit_wanted.clear()
-            if not await self._commit():
-                await asyncio.sleep(_RETRY_COMMIT_S)
-                self._commit_wanted.set()
-
-    async def _commit(self) -> bool:
-        """Commit what was acknowledged since the last time; False when it must be tried again."""
-        async with self._committing:
-            positions, self._positions = self._positions, {}
-            try:
-                if positions:
-                    await self._log.commit(positions)
-            except BaseException as error:
-                self._positions = positions | self._positions
-                if not isinstance(error, RecordLogUnavailable):
-                    raise
-                self.stats.record_log.failed("commit", error)
-                return False
-            self.stats.record_log.worked("commit")
-            return True
-
     async def _finish_held(self, tasks: asyncio.TaskGroup) -> None:
         self._begin_due(tasks)
         while running := [held.task for held in self._held.values() if held.task is not None]:
@@ -275,21 +263,44 @@ class Writer:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        await self._commit()
-        for place in places:
-            self._positions.pop(place, None)
+        await self._commits.flush()
+        self._commits.forget(places)
+
+    async def _stored_until(self, tables: Mapping[Place, str]) -> Mapping[Place, int]:
+        """The greatest offset of each place that ClickHouse holds, however long it lets us wait."""
+        return await self._until_done(
+            self.stats.clickhouse,
+            "stored until",
+            lambda: self._inserting.run(look_up.stored_until, self._clickhouse, tables),
+        )
 
 
 @dataclass(slots=True)
 class _Held:
-    """What is held of one place: `cut` are the blocks being encoded or inserted, oldest first."""
+    """What is held of one place.
+
+    Attributes
+    ----------
+    position : up to where it is stored
+    cut : the blocks being encoded or inserted, oldest first
+    """
 
     queue: PlaceQueue
+    epoch: int
+    position: Position
     cut: list[Block] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
     def oldest_recv_ns(self) -> int | None:
         return self.cut[0].records[0].record.recv_ns if self.cut else self.queue.oldest_recv_ns()
+
+    def position_with_intents(self) -> Position:
+        return replace(self.position, intents=tuple(block.name for block in self.cut) + self.queue.named)
+
+
+class _Begun(NamedTuple):
+    encoded: asyncio.Future[EncodedBlock]
+    named: asyncio.Future[None]
 
 
 async def _first_of(*events: asyncio.Event) -> None:

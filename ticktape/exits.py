@@ -24,7 +24,7 @@ def exit_of(error: TicktapeError) -> Exit:
     """The code for a program that ends by `error`."""
     # Imported here: a command that succeeds needs none of them.
     from sinks import clickhouse_errors, kafka
-    from sinks.blocks import RecordSchemaUnknown
+    from sinks.block_encoding import RecordSchemaUnknown
     from sinks.journal import errors as journal
     from sinks.record_log import RecordLogMismatch
     from sinks.schema import SchemaMismatch

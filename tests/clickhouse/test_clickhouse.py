@@ -13,7 +13,8 @@ import pytest
 
 from codec.tables import SYMBOLS, TABLES, TICKS, EnumKind, Kind, Table
 from sinks import schema
-from sinks.blocks import EncodedBlock, PlaceQueue, stream_of
+from sinks.block_encoding import EncodedBlock, stream_of
+from sinks.blocks import PlaceQueue
 from sinks.clickhouse import OPEN_FILES, ClickHouse, ClickHouseConfig
 from sinks.clickhouse_errors import (
     ClickHouseFolderLocked,

@@ -26,6 +26,8 @@ from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import chdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +52,9 @@ class Fault(enum.Enum):
     CUT_BEFORE = "the connection closed, and nothing stored"
     CUT_AFTER = "stored, then the connection closed without a word"
     DELAY = "stored after a second"
+    HOLD = "stored once `release` is called, whoever waits for the answer by then"
+    SILENT_AFTER = "stored, and no answer as long as the server runs"
+    KILLED_INSIDE = "the first of its months stored, then the connection closed, as when the server dies there"
 
 
 class ClickHouseHttp:
@@ -84,6 +89,10 @@ class ClickHouseHttp:
         """Make the next `count` inserts fail; `code` is ClickHouse's error number, 0 for an error without one."""
         self._control("/faults", {"fault": fault.name, "count": count, "code": code})
 
+    def release(self) -> None:
+        """Let the inserts that are held go on."""
+        self._control("/release", {})
+
     def tokens(self) -> list[str]:
         """The deduplication tokens of all inserts that came, in order, whatever became of them."""
         tokens: list[str] = self._control("/tokens", {})
@@ -109,6 +118,7 @@ class _State:
         self.folder = folder
         self.lock = threading.Lock()
         self.faults: list[tuple[Fault, int]] = []
+        self.released = threading.Event()
         self.tokens: list[str] = []
 
     def next_fault(self, token: str) -> tuple[Fault | None, int]:
@@ -130,6 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
             with self.state.lock:
                 self.state.faults += [fault] * message["count"]
             self._reply(200, b"{}")
+        elif url.path == "/release":
+            self.state.released.set()
+            self._reply(200, b"{}")
         elif url.path == "/tokens":
             self._reply(200, json.dumps(self.state.tokens).encode())
         else:
@@ -144,6 +157,12 @@ class _Handler(BaseHTTPRequestHandler):
             if fault is Fault.ERROR_BEFORE:
                 self._fail(code)
                 return
+            if fault is Fault.KILLED_INSIDE:
+                _run(self.state.folder, parameters, insert, _first_month(body))
+                self.close_connection = True
+                return
+            if fault is Fault.HOLD:
+                self.state.released.wait()
             time.sleep(1.0 if fault is Fault.DELAY else 0.0)
             self._execute(parameters, insert, body, fault, code)
         else:
@@ -160,6 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault is Fault.CUT_AFTER:
             self.close_connection = True
+        elif fault is Fault.SILENT_AFTER:
+            threading.Event().wait()
         elif fault is Fault.ERROR_AFTER:
             self._fail(code)
         else:
@@ -178,6 +199,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the tests' own output is what counts."""
+
+
+def _first_month(body: bytes) -> bytes:
+    """The rows of an insert into `ticks` that belong to the first of its months."""
+    table = pa.ipc.open_stream(body).read_all()
+    months = pc.strftime(table.column("trade_date"), format="%Y-%m")
+    first = table.filter(pc.equal(months, pc.min(months)))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, first.schema) as writer:
+        writer.write_table(first)
+    return sink.getvalue().to_pybytes()
 
 
 def _run(folder: str, parameters: dict[str, str], insert: re.Match[str] | None, body: bytes) -> bytes:

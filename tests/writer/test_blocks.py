@@ -16,7 +16,9 @@ from codec.arrow import ipc_stream
 from codec.records import Record
 from codec.tables import CAPITAL_FLOW, TABLES, TICKS, Table
 from sinks import blocks
-from sinks.blocks import Block, EncodedBlock, PlaceQueue, RecordSchemaUnknown
+from sinks.block_encoding import EncodedBlock, RecordSchemaUnknown
+from sinks.blocks import Block, PlaceQueue
+from sinks.positions import BlockName
 from sinks.record_log import LoggedRecord, UnreadableRecord
 from tests.support.batches import make_batch, make_table_record
 from tests.support.records import make_record
@@ -40,6 +42,12 @@ def cut_all(queue: PlaceQueue) -> list[Block]:
     while queue.due_ns(0) is not None:
         cut.append(queue.cut())
     return cut
+
+
+def block_of(records: Sequence[LoggedRecord]) -> Block:
+    """A block of all `records`, even of such as would never be cut together."""
+    rows, size_bytes = sum(each.rows for each in records), sum(len(each.record.value) for each in records)
+    return Block(PLACE, tuple(records), rows, size_bytes, BlockName(records[0].offset, records[-1].offset, rows, 0))
 
 
 UNREADABLE = UnreadableRecord("ticks", "bad_crc32c", "no match", b"junk", 1)
@@ -74,7 +82,7 @@ def test_blocks_are_the_records_in_order_within_the_limits(
         if len(block.records) > 1:
             assert block.rows <= rows_max
             assert block.size_bytes <= bytes_max
-            schemas = {blocks._schema_message(record.record) for record in block.records}
+            schemas = {blocks.schema_message(record.record) for record in block.records}
             assert len(schemas) == 1
             assert None not in schemas
 
@@ -119,7 +127,7 @@ def plain_names(batch: pa.RecordBatch) -> list[str]:
 def test_an_encoded_block_equals_its_rows_one_by_one(table: Table) -> None:
     rows = [7, 1, 30, 2]
     records = [logged(make_table_record(table, n, seed=n), 10 * n, 10 * n + 5) for n in rows]
-    encoded = EncodedBlock(Block(PLACE, tuple(records), sum(rows), 1))
+    encoded = EncodedBlock(block_of(records))
     assert (encoded.table, encoded.rows, encoded.unreadable) == (table, sum(rows), [])
     batch = encoded.batch()
     columns = {name: batch.column(name).cast(pa.utf8()).to_pylist() for name in plain_names(batch)}
@@ -138,7 +146,7 @@ def test_a_damaged_record_is_left_out_and_its_neighbours_are_kept(damage: str) -
         "two batches": dataclasses.replace(records[1], value=two_batches()),
     }[damage]
     sent = [logged(record, index) for index, record in enumerate((records[0], bad, records[2]))]
-    encoded = EncodedBlock(Block(PLACE, tuple(sent), 31, 1))
+    encoded = EncodedBlock(block_of(sent))
     assert encoded.rows == 20
     [(offset, unreadable)] = encoded.unreadable
     assert (offset, unreadable.reason, unreadable.value) == (1, "undecodable", bad.value)
@@ -155,7 +163,7 @@ def two_batches() -> bytes:
 
 
 def test_a_block_may_hold_nothing_that_can_be_read() -> None:
-    encoded = EncodedBlock(Block(PLACE, (logged(UNREADABLE, 4),), 0, 4))
+    encoded = EncodedBlock(block_of([logged(UNREADABLE, 4)]))
     assert encoded.rows == 0
     assert encoded.unreadable == [(4, UNREADABLE)]
     assert len(encoded.received_ns()) == 0
@@ -163,7 +171,7 @@ def test_a_block_may_hold_nothing_that_can_be_read() -> None:
 
 def records_with(batch: pa.RecordBatch) -> Block:
     record = make_record(ipc_stream(batch), rows=batch.num_rows)
-    return Block(PLACE, (logged(record, 0),), batch.num_rows, 1)
+    return block_of([logged(record, 0)])
 
 
 def test_earlier_records_may_lack_a_nullable_column() -> None:
@@ -188,4 +196,4 @@ def test_records_of_another_version_stop_the_writer(change: str) -> None:
 def test_records_of_an_unknown_table_stop_the_writer() -> None:
     record = make_record(STREAMS[0], table="order_book")
     with pytest.raises(RecordSchemaUnknown, match="order_book"):
-        EncodedBlock(Block(PLACE, (logged(record, 0),), 1, 1))
+        EncodedBlock(block_of([logged(record, 0)]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,8 @@ from sinks.journal import Journal
 from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
 from sinks.kafka import KafkaConfig, headers_of
 from sinks.kafka_log import KafkaRecordLog
-from sinks.record_log import LoggedRecord, Place, RecordLog, RecordLogMismatch, UnreadableRecord
+from sinks.positions import Position, StoredRecord
+from sinks.record_log import EpochOver, LoggedRecord, Place, RecordLog, RecordLogMismatch, UnreadableRecord
 from tests.support.batches import make_table_record
 
 WAIT_S_MAX = 30.0
@@ -107,6 +108,16 @@ async def ignore(places: Collection[Place]) -> None:
     """Nothing is held."""
 
 
+async def nothing_stored(places: Mapping[Place, str]) -> Mapping[Place, int]:
+    """An empty ClickHouse."""
+    return {}
+
+
+def positions(fetched: list[LoggedRecord]) -> dict[Place, Position]:
+    """What to commit once all of `fetched` is stored."""
+    return {each.place: Position(each.next_offset, StoredRecord(each.offset, each.crc32c)) for each in fetched}
+
+
 async def fetch_all(log: RecordLog, count: int) -> list[LoggedRecord]:
     fetched: list[LoggedRecord] = []
     async with asyncio.timeout(WAIT_S_MAX):
@@ -135,7 +146,7 @@ async def test_every_record_comes_once_in_order_and_as_it_was(make_source: Calla
     records = some_records(40)
     await source.put(records)
     log = source.open_log()
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     fetched = await fetch_all(log, 40)
     assert await log.fetch(0.05) == []
     await log.stop()
@@ -161,14 +172,14 @@ async def test_a_commit_names_the_next_record_to_read(make_source: Callable[[], 
     source = make_source()
     await source.put(some_records(20))
     log = source.open_log()
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     fetched = await fetch_all(log, 20)
-    await log.commit({logged.place: logged.next_offset for logged in fetched})
+    await log.commit(positions(fetched), fetched[0].epoch)
     await log.stop()
 
     await source.put(some_records(10, first=20))
     log = source.open_log()
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     again = await fetch_all(log, 10)
     assert await log.fetch(0.05) == []
     await log.stop()
@@ -182,15 +193,15 @@ async def test_what_was_not_committed_comes_again(make_source: Callable[[], Sour
     source = make_source()
     await source.put(some_records(20))
     log = source.open_log()
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     fetched = await fetch_all(log, 20)
     committed = fetched[0].place
-    await log.commit({logged.place: logged.next_offset for logged in fetched if logged.place == committed})
+    await log.commit(positions([each for each in fetched if each.place == committed]), fetched[0].epoch)
     await log.stop()
 
     others = [logged for logged in fetched if logged.place != committed]
     log = source.open_log()
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     again = await fetch_all(log, len(others))
     await log.stop()
     await source.close()
@@ -202,7 +213,7 @@ async def test_records_that_come_later_are_fetched(make_source: Callable[[], Sou
     source = make_source()
     await source.put(some_records(2))
     log = source.open_log()
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     await fetch_all(log, 2)
     fetching = asyncio.create_task(fetch_all(log, 3))
     await asyncio.sleep(0.1)
@@ -218,15 +229,15 @@ async def test_a_journal_knows_how_many_rows_are_stored(tmp_path: Path) -> None:
     await source.put(records)
     rows = [record.rows for record in records]
     log = JournalRecordLog(tmp_path / "journal")
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     fetched = await fetch_all(log, 9)
     assert log.committed_rows_total == 0
-    await log.commit({fetched[0].place: fetched[-1].next_offset})  # of one table: the other's first is at 1
+    await log.commit({fetched[0].place: Position(fetched[-1].next_offset)}, 0)  # the other table's first is at 1
     assert log.committed_rows_total == rows[0]
-    await log.commit({fetched[1].place: fetched[-1].next_offset})
+    await log.commit({fetched[1].place: Position(fetched[-1].next_offset)}, 0)
     assert log.committed_rows_total == sum(rows)
     await log.stop()
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     assert log.committed_rows_total == sum(rows)
     await log.stop()
     await source.close()
@@ -241,13 +252,13 @@ async def test_aborted_records_never_come_and_junk_comes_as_unreadable(kafka_boo
     await source.send_junk()
     await source.put([second])
     log = KafkaRecordLog(source.config)
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     fetched = await fetch_all(log, 3)
     assert [logged.record.value for logged in fetched] == [first.value, b"junk", second.value]
     assert isinstance(fetched[1].record, UnreadableRecord)
     assert fetched[1].record.table == "ticks"
     assert fetched[-1].next_offset == fetched[-1].offset + 2, "the end mark of its transaction has an offset too"
-    await log.commit({fetched[-1].place: fetched[-1].next_offset})
+    await log.commit(positions(fetched), fetched[0].epoch)
     async with asyncio.timeout(WAIT_S_MAX):
         while log.lag_rows() > 0:
             await log.fetch(0.1)
@@ -265,15 +276,16 @@ async def test_partitions_that_go_to_another_reader_are_announced_first(kafka_bo
         revoked.extend(places)
 
     first, second = KafkaRecordLog(source.config), KafkaRecordLog(source.config)
-    await first.start(note)
+    await first.start(note, nothing_stored)
     fetched = await fetch_all(first, 6)
-    await first.commit({logged.place: logged.next_offset for logged in fetched})
-    joining = asyncio.create_task(second.start(ignore))
+    await first.commit(positions(fetched), fetched[0].epoch)
+    joining = asyncio.create_task(second.start(ignore, nothing_stored))
     async with asyncio.timeout(WAIT_S_MAX):
         while not joining.done():
             await first.fetch(0.1)
     assert {logged.place for logged in fetched} <= set(revoked)
-    await first.commit({fetched[0].place: 0, fetched[-1].place: 0})  # whoever has them: no error
+    with pytest.raises(EpochOver):
+        await first.commit({fetched[0].place: Position(0)}, fetched[0].epoch)
     await first.stop()
     await second.stop()
     await source.close()
@@ -285,12 +297,12 @@ async def test_a_topic_that_ends_below_what_was_stored_is_refused(kafka_bootstra
     records = [make_table_record(TICKS, 1, seed) for seed in range(3)]
     await source.put(records)
     log = KafkaRecordLog(source.config)
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     fetched = await fetch_all(log, 3)
-    await log.commit({fetched[0].place: fetched[-1].next_offset + 1000})
+    await log.commit({fetched[0].place: Position(fetched[-1].next_offset + 1000)}, fetched[0].epoch)
     await log.stop()
     log = KafkaRecordLog(source.config)
-    await log.start(ignore)
+    await log.start(ignore, nothing_stored)
     with pytest.raises(RecordLogMismatch, match="was made anew"):
         await fetch_all(log, 1)
     await log.stop()

@@ -14,13 +14,24 @@ import pytest
 from codec.arrow import ipc_stream
 from codec.records import Record
 from codec.tables import CAPITAL_FLOW, TICKS, Table
+from sinks import commits
 from sinks import writer as writer_module
-from sinks.blocks import RecordSchemaUnknown
+from sinks.block_encoding import RecordSchemaUnknown
 from sinks.clickhouse import ClickHouse, ClickHouseConfig
 from sinks.clickhouse_errors import ClickHouseFolderLocked
 from sinks.journal import Journal, JournalReader
 from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
-from sinks.record_log import LoggedRecord, Place, RecordLogUnavailable, Revoked, UnreadableRecord
+from sinks.positions import Position
+from sinks.record_log import (
+    Beginning,
+    EpochOver,
+    LoggedRecord,
+    Place,
+    RecordLogUnavailable,
+    Revoked,
+    StoredUntil,
+    UnreadableRecord,
+)
 from sinks.schema import SchemaMismatch
 from sinks.writer import Writer
 from tests.support.batches import make_batch, make_table_record
@@ -356,12 +367,14 @@ class ScriptedLog:
 
     def __init__(self, records: list[LoggedRecord]) -> None:
         self.waiting = list(records)
-        self.commits: list[dict[Place, int]] = []
+        self.commits: list[dict[Place, Position]] = []
         self.commits_to_fail = 0
         self.fetched = 0
+        self.beginnings: dict[Place, Beginning] = {}
+        self.epoch_over = False
         self.revoke: Revoked
 
-    async def start(self, revoked: Revoked) -> None:
+    async def start(self, revoked: Revoked, stored_until: StoredUntil) -> None:
         self.revoke = revoked
 
     async def stop(self) -> None:
@@ -374,11 +387,23 @@ class ScriptedLog:
         self.fetched += len(fetched)
         return fetched
 
-    async def commit(self, positions: Mapping[Place, int]) -> None:
+    def beginning(self, place: Place) -> Beginning:
+        return self.beginnings.get(place, Beginning(Position(0)))
+
+    async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:
         if self.commits_to_fail:
             self.commits_to_fail -= 1
             raise RecordLogUnavailable("no coordinator")
         self.commits.append(dict(positions))
+
+    def require(self, epoch: int) -> None:
+        if self.epoch_over:
+            raise EpochOver("no heartbeat was answered")
+
+    @property
+    def stored(self) -> dict[Place, int]:
+        """Up to where each place is stored, as far as it was ever committed."""
+        return {place: position.next_offset for each in self.commits for place, position in each.items()}
 
 
 def scripted(partition: int, count: int) -> list[LoggedRecord]:
@@ -400,12 +425,12 @@ async def test_a_place_that_is_taken_away_is_finished_or_forgotten(server: Click
     log.waiting = [LoggedRecord("t", 0, 2, 4, make_table_record(TICKS, 10, seed=1, first=10))]
     await until(lambda: log.fetched == 2)
     await log.revoke([("t", 0), ("t", 5)])
-    assert log.commits == [{("t", 0): 2}]
+    assert log.stored == {("t", 0): 2}
     assert (writer.stats.held_rows, writer.stats.held_bytes) == (0, 0)
     await asyncio.sleep(0.2)
     assert len(server.tokens()) == 1
     await writer.stop(5.0)
-    assert log.commits == [{("t", 0): 2}]
+    assert log.stored == {("t", 0): 2}
     slow.close()
 
 
@@ -420,7 +445,7 @@ async def test_a_place_that_cannot_finish_is_let_go_uncommitted(
     writer.start()
     await until(lambda: writer.stats.clickhouse.trouble is not None)
     await log.revoke([("t", 0)])
-    assert log.commits == []
+    assert log.stored == {("t", 0): 0}
     assert writer.stats.held_rows == 0
     assert is_ready(writer)
     await writer.stop(5.0)
@@ -430,7 +455,7 @@ async def test_a_place_that_cannot_finish_is_let_go_uncommitted(
 async def test_a_commit_that_fails_is_made_again_with_the_newest_positions(
     clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "_RETRY_COMMIT_S", 0.01)
+    monkeypatch.setattr(commits, "_RETRY_S", 0.01)
     log = ScriptedLog([*scripted(0, 5), *scripted(1, 3)])
     log.commits_to_fail = 3
     writer = Writer(log, clickhouse)
@@ -439,8 +464,7 @@ async def test_a_commit_that_fails_is_made_again_with_the_newest_positions(
     await until_stored(writer, 80)
     await until(lambda: writer.stats.ready)
     await writer.stop(5.0)
-    final = {place: position for positions in log.commits for place, position in positions.items()}
-    assert final == {("t", 0): 10, ("t", 1): 6}
+    assert log.stored == {("t", 0): 10, ("t", 1): 6}
 
 
 async def test_what_is_held_stays_within_its_bound(server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -470,7 +494,7 @@ async def test_unreadable_records_of_kafka_are_set_aside_in_their_place(clickhou
     writer = Writer(log, clickhouse)
     writer.start()
     await until_stored(writer, 20)
-    await until(lambda: bool(log.commits) and log.commits[-1] == {("t", 0): 6})
+    await until(lambda: log.stored == {("t", 0): 6})
     await writer.stop(5.0)
     assert writer.stats.dead_letters == Counter({("ticks", "bad_crc32c"): 1})
     [letter] = clickhouse.rows("SELECT reason, payload, _offset FROM ticktape.dead_letters")

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from codec.arrow import arrow_schema, batch_of_rows
 from codec.tables import COVERAGE
-from sinks.blocks import origin_columns, stream_of, with_origin
+from sinks.block_encoding import origin_columns, stream_of, with_origin
 from sinks.clickhouse import ClickHouse
 from sinks.clickhouse_errors import ClickHouseFolderLocked
 from ticktape.audit.stored import Store
