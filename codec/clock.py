@@ -25,9 +25,9 @@ from codec.tables import SESSION
 DAY_S = 86_400
 _YEAR_FIRST, _YEAR_LAST = 1990, 2100
 _EPOCH = datetime.date(1970, 1, 1)
-DAY_FIRST = (datetime.date(_YEAR_FIRST, 1, 1) - _EPOCH).days
+DAY_FIRST = (datetime.date(_YEAR_FIRST - 1, 12, 31) - _EPOCH).days  # New York's day when UTC's 1990 begins
 DAY_LAST = (datetime.date(_YEAR_LAST, 1, 1) - _EPOCH).days
-UTC_S_MIN, UTC_S_MAX = DAY_FIRST * DAY_S, DAY_LAST * DAY_S
+UTC_S_MIN, UTC_S_MAX = (DAY_FIRST + 1) * DAY_S, DAY_LAST * DAY_S
 """Instants outside 1990–2100 are unreadable: no exchange sends them."""
 
 MARKET_NUMBERS_MAX = 128

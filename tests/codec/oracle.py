@@ -309,7 +309,7 @@ def event_time_us(market: int, text: bytes, timestamp: float, counters: Counter[
     if not agreeing:
         counters[n.TIME_DISAGREEMENTS] += 1
         return stamp_us
-    return agreeing[0] if timestamp == math.floor(timestamp) else stamp_us
+    return agreeing[0] if stamp_us % SECOND_US == 0 else stamp_us
 
 
 _TIME = re.compile(rb"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.:]([0-9]{3}))?")

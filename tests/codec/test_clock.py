@@ -133,6 +133,11 @@ def test_days_beyond_the_calendar_have_no_session() -> None:
     assert trade_day_and_session((DAY_LAST - 1) * DAY_S + 80_000, 2, CLOCK.us_days)[0] == DAY_LAST
 
 
+def test_the_first_evening_belongs_to_the_next_day() -> None:
+    evening_s = UTC_S_MIN + 8192  # 1989-12-31 21:16 in New York, a Sunday
+    assert EPOCH_DAY + datetime.timedelta(days=CLOCK.trade_day(US, evening_s)) == datetime.date(1990, 1, 1)
+
+
 def test_hong_kong_has_one_session() -> None:
     rule = int(CLOCK.markets[HK, SESSION_RULE])
     assert trade_day_and_session(5 * DAY_S + 1, rule, CLOCK.us_days) == (5, SESSION.code("regular"))
