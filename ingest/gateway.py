@@ -38,9 +38,9 @@ from ingest.opend.poller import QUOTAS, PollTarget
 from ingest.opend.requests import PULL_TICKS, Security, Wanted
 from ingest.opend.subscriber import Subscriber
 from ingest.opend.subscriptions import Subscriptions
-from ingest.opend.tick_polls import TickPolls
 from ingest.pipeline import TickPipeline
 from ingest.quota_keeper import QuotaKeeper
+from ingest.tick_polls import TickPolls
 from protos.opend import static_info_pb2
 
 log = structlog.get_logger(__name__)

@@ -74,6 +74,11 @@ class Backfill:
             heapq.heappush(self._later, (now_ns + WAIT_NS, security, 1))
         self._due_ns[security] = now_ns + WAIT_NS
 
+    def poll(self, security: Security) -> None:
+        """Ask for the last trades of a symbol that is not pushed, unless that is about to be done."""
+        if security not in self.refused:
+            self._queue.add(security)
+
     def discard(self, security: Security) -> None:
         """A symbol is not wanted any more."""
         self.filled.discard(security)

@@ -39,6 +39,7 @@ from ingest.longport.session import Login, LongportSession, State
 from ingest.longport.subscriptions import Subscriptions
 from ingest.pipeline import TickPipeline
 from ingest.receive_buffer import ReceiveBuffer
+from ingest.tick_polls import TickPolls
 from ingest.transport import TcpTransport
 from ingest.websocket import WebSocketTransport
 from protos.longport import quote_profile_pb2
@@ -76,6 +77,7 @@ class LongPortConnection(Connection):
     ----------
     subscriptions : what to subscribe to
     backfill : what to pull
+    tick_polls : whose trades to pull again and again
     poller : what else to ask again and again; it outlives the connection
     limits : of the account
 
@@ -93,6 +95,7 @@ class LongPortConnection(Connection):
         *,
         subscriptions: Subscriptions,
         backfill: Backfill,
+        tick_polls: TickPolls,
         poller: Poller,
         limits: AccountLimits,
     ) -> None:
@@ -100,6 +103,7 @@ class LongPortConnection(Connection):
         self.subscriptions = subscriptions
         self.backfill = backfill
         self.remedy = Remedy.RECONNECT
+        self._tick_polls = tick_polls
         self._poller = poller
         self._limits = limits
         self._decoder = decoder
@@ -148,8 +152,9 @@ class LongPortConnection(Connection):
             self._transport = self._websocket = websocket
             await websocket.connect(address.websocket_url)
 
-    def wanted_changed(self) -> None:
+    def wanted_changed(self, tick_polls: TickPolls) -> None:
         """Subscriptions and poller have been told of another configuration: go on with it."""
+        self._tick_polls = tick_polls
         self.go_on()
 
     def pull(self, securities: Iterable[Security]) -> None:
@@ -328,6 +333,8 @@ class LongPortConnection(Connection):
         request = self.subscriptions.next_request(now_ns)
         if request is not None and self._may(request.command, now_ns):
             self.subscriptions.sent(self._request(session, request, now_ns))
+        for security in self._tick_polls.due(now_ns, lambda market: False):  # LongPort says nothing of its markets
+            self.backfill.poll(security)
         while self._ask_pull_or_poll(session, now_ns):
             pass
 
@@ -370,7 +377,9 @@ class LongPortConnection(Connection):
 
     def _wakes_ns(self) -> list[int | None]:
         """When something becomes sendable, or can be taken, by time alone."""
-        wakes_ns = [None if self._waits_for_room else self.backfill.deadline_ns()]
+        wakes_ns = [self._tick_polls.deadline_ns()]
+        if not self._waits_for_room:
+            wakes_ns.append(self.backfill.deadline_ns())
         wants = [
             (Command.QUERY_USER_QUOTE_PROFILE, 0 if self._wants_profile else None),
             (Command.SUBSCRIBE, self.subscriptions.next_ns()),

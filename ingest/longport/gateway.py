@@ -15,6 +15,7 @@ from codec.longport.decoder import LongportDecoder, PulledTrades, Refused
 from codec.longport.notes import UNLISTED_NUMBERS
 from codec.longport.protocol import Command
 from codec.longport.replies import FlowLines, NeedsRoom, OneRow, ReplyDecoder
+from codec.longport.wire_symbols import wire_symbol
 from codec.markets import Security, parse_symbol, symbol_name
 from ingest.backoff import Backoff
 from ingest.dead_letters import DeadLetters
@@ -33,11 +34,12 @@ from ingest.longport.poll_plan import FEED_OF_COMMAND, PollTarget
 from ingest.longport.requests import PULL_TRADES, spell
 from ingest.longport.session import Login
 from ingest.longport.signature import Credentials
-from ingest.longport.subscriptions import QUOTA, Subscriptions
+from ingest.longport.subscriptions import QUOTA, UNKNOWN_MARKET, Subscriptions
 from ingest.longport.token import TokenUnavailable, TokenUnreadable, fetch_password
 from ingest.market_hours import MarketHours
 from ingest.pipeline import TickPipeline
 from ingest.poll_config import PollConfig
+from ingest.tick_polls import TickPolls
 from protos.longport import quote_profile_pb2
 
 log = structlog.get_logger(__name__)
@@ -55,6 +57,7 @@ class LongPortConfig:
     Attributes
     ----------
     symbols : whose ticks are wanted, `MARKET.CODE`, in order of preference
+    tick_polls : those whose ticks are pulled again and again, rather than pushed, with the interval in seconds
     overnight : whether those of the US overnight session are wanted too
     """
 
@@ -64,6 +67,7 @@ class LongPortConfig:
     credentials: Credentials
     symbols: tuple[str, ...]
     polls: tuple[PollConfig, ...] = ()
+    tick_polls: Mapping[str, float] = field(default_factory=dict)
     overnight: bool = True
     source: str = field(default="longport", init=False)
 
@@ -149,9 +153,9 @@ class LongPortGateway:
             self._holes.give_up(parse_symbol(symbol), leaves=True)
         self._polls.want(config.polls)
         if (connection := self._connection) is not None:
-            for security in connection.subscriptions.want(map(parse_symbol, config.symbols)):
+            for security in connection.subscriptions.want(self._pushed_symbols()):
                 connection.backfill.discard(security)
-            connection.wanted_changed()
+            connection.wanted_changed(self._tick_polls())
 
     def quota_used(self) -> dict[str, float]:
         """How much of the account's calls the last second used, 1.0 for all of them."""
@@ -193,8 +197,8 @@ class LongPortGateway:
             "symbols": len(self.config.symbols),
             "subscribed": len(subscriptions.subscribed) if subscriptions else 0,
             "filled": len(connection.backfill.filled) if connection else 0,
-            "refused": self._refused(subscriptions),
-            "polled": len(self._polls),
+            "refused": self._refused(connection),
+            "polled": len(self._polls) + len(self.config.tick_polls),
             **self._polls.status(),
             **self._account,
             "unknown_messages": {str(command): count for command, count in self.stats.unknown_messages.items()},
@@ -204,9 +208,15 @@ class LongPortGateway:
             "last_error": None if self.up else self._last_error,
         }
 
-    def _refused(self, subscriptions: Subscriptions | None) -> dict[str, str]:
+    def _refused(self, connection: LongPortConnection | None) -> dict[str, str]:
         """Symbols that are not subscribed to or not polled, with the reason."""
-        refused = {symbol_name(*each): text for each, text in subscriptions.refused.items()} if subscriptions else {}
+        unknown = (symbol for symbol in self.config.tick_polls if wire_symbol(*parse_symbol(symbol)) is None)
+        refused = dict.fromkeys(unknown, UNKNOWN_MARKET)
+        if connection is not None:
+            refused |= {symbol_name(*each): text for each, text in connection.subscriptions.refused.items()}
+            for security, text in connection.backfill.refused.items():
+                if (symbol := symbol_name(*security)) in self.config.tick_polls:
+                    refused.setdefault(symbol, text)
         for target, text in self._polls.poller.refused.items():
             refused.setdefault(symbol_name(*target.security), f"{FEED_OF_COMMAND[target.command]}: {text}")
         return refused
@@ -273,7 +283,7 @@ class LongPortGateway:
 
     def _new_connection(self) -> LongPortConnection:
         subscriptions = Subscriptions()
-        subscriptions.want(map(parse_symbol, self.config.symbols))
+        subscriptions.want(self._pushed_symbols())
         return LongPortConnection(
             self._decoder,
             self.lane,
@@ -281,9 +291,20 @@ class LongPortGateway:
             self,
             subscriptions=subscriptions,
             backfill=Backfill(self.lane.activity, self.lane.opened),
+            tick_polls=self._tick_polls(),
             poller=self._polls.poller,
             limits=self._limits,
         )
+
+    def _pushed_symbols(self) -> list[Security]:
+        """Those to subscribe to, in order of preference."""
+        return [parse_symbol(symbol) for symbol in self.config.symbols if symbol not in self.config.tick_polls]
+
+    def _tick_polls(self) -> TickPolls:
+        """Of symbols that LongPort can spell."""
+        intervals_s = {parse_symbol(symbol): interval_s for symbol, interval_s in self.config.tick_polls.items()}
+        spelled = {security: each for security, each in intervals_s.items() if wire_symbol(*security) is not None}
+        return TickPolls(spelled, time.monotonic_ns())
 
     def _tell(self, reason: str, remedy: str = "") -> None:
         """There is no connection; the same reason is said once."""

@@ -29,10 +29,10 @@ from ingest.opend.poller import Poller, PollTarget
 from ingest.opend.requests import Security
 from ingest.opend.session import OpenDSession, State
 from ingest.opend.subscriber import Subscriber
-from ingest.opend.tick_polls import TickPolls
 from ingest.opend.upkeep import Upkeep
 from ingest.pipeline import TickPipeline
 from ingest.receive_buffer import ReceiveBuffer
+from ingest.tick_polls import TickPolls
 from ingest.transport import TcpTransport
 from protos.opend import notify_pb2, static_info_pb2
 

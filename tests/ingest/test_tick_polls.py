@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from codec.markets import HK, US
-from ingest.opend.tick_polls import TickPolls
+from ingest.tick_polls import TickPolls
 
 S_NS = 1_000_000_000
 

@@ -97,17 +97,16 @@ def test_the_overnight_session_is_asked_for_where_it_is_wanted(
     assert config.overnight is overnight
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ('periods = ["day"]', "LongPort has capital_flow of the running day only"),
-        ('mode = "poll"', "ticks of LongPort are pushed"),
-    ],
-)
-def test_what_longport_cannot_do_is_said(tmp_path: Path, line: str, said: str) -> None:
-    with pytest.raises(BadSettings, match=said):
-        refuse_unsupported_gateways(configured(tmp_path, f"{GATEWAY}{SUBSCRIPTION}{line}\n"))
+def test_what_longport_cannot_do_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="LongPort has capital_flow of the running day only"):
+        refuse_unsupported_gateways(configured(tmp_path, f'{GATEWAY}{SUBSCRIPTION}periods = ["day"]\n'))
     refuse_unsupported_gateways(configured(tmp_path, GATEWAY + SUBSCRIPTION))
+
+
+def test_ticks_that_are_pulled_rather_than_pushed(tmp_path: Path) -> None:
+    text = f'{GATEWAY}{SUBSCRIPTION}mode = "poll"\npoll_interval = "5s"\n'
+    [config] = gateway_configs(configured(tmp_path, text), {"lp-1": KEYS})
+    assert config.tick_polls == {"HK.00700": 5.0, "US.AAPL": 5.0}
 
 
 def test_an_http_url_that_is_none(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ingest.longport.limits import AccountLimits
 from ingest.longport.poll_plan import COMMAND_OF_FEED
 from ingest.longport.signature import Credentials
 from ticktape.gateways.kinds import Shared, of_kind
-from ticktape.gateways.wanted import poll_configs, tick_subscriptions, tick_symbols
+from ticktape.gateways.wanted import poll_configs, tick_polls, tick_subscriptions, tick_symbols
 from ticktape.settings import BadSettings, GatewaySettings, LongPortSettings, Settings
 from ticktape.wiring import revealed
 
@@ -85,5 +85,6 @@ def _gateway_config(settings: Settings, gateway: LongPortSettings, keys: Credent
         credentials=keys,
         symbols=tick_symbols(settings, gateway),
         polls=poll_configs(settings, gateway, COMMAND_OF_FEED),
+        tick_polls=tick_polls(settings, gateway),
         overnight=overnight,
     )

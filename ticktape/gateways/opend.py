@@ -11,7 +11,7 @@ from ingest.opend.poll_plan import CALL_OF_FEED
 from ingest.opend.poller import QUOTAS
 from ingest.quota_keeper import QuotaKeeper
 from ticktape.gateways.kinds import Shared, of_kind
-from ticktape.gateways.wanted import poll_configs, tick_subscriptions, tick_symbols
+from ticktape.gateways.wanted import poll_configs, tick_polls, tick_subscriptions, tick_symbols
 from ticktape.keys import wire_mode
 from ticktape.quota_store import JournalQuotaStore
 from ticktape.settings import GatewaySettings, OpenDSettings, Settings
@@ -61,13 +61,6 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) 
         session = SessionChoice[subscription.session.upper()]
         for symbol in subscription.symbols:  # asked for twice, the wider one
             sessions[symbol] = max(session, sessions.get(symbol, session))
-    pushed = {symbol for each in ticks if each.mode == "push" for symbol in each.symbols}
-    tick_polls: dict[str, float] = {}
-    for subscription in ticks:
-        interval_s = subscription.poll_interval.total_seconds()
-        for symbol in subscription.symbols:
-            if symbol not in pushed:
-                tick_polls[symbol] = min(interval_s, tick_polls.get(symbol, interval_s))
     port = gateway.port
     assert port is not None, "a tcp:// URL names its port"
     return GatewayConfig(
@@ -79,7 +72,7 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) 
         polls=poll_configs(settings, gateway, CALL_OF_FEED),
         quota_share=gateway.quota_share,
         us_sessions={symbol: session for symbol, session in sessions.items() if session is not SessionChoice.ALL},
-        tick_polls=tick_polls,
+        tick_polls=tick_polls(settings, gateway),
         quota_reserve=gateway.subscription_quota_reserve,
         wire=wire,
         body_bytes_max=gateway.frame_bytes_max,

@@ -39,8 +39,6 @@ def _unsupported(settings: Settings) -> Iterator[str]:
         where = f"subscription number {number}:"
         if "capital_flow" in subscription.feeds and subscription.periods != ("intraday",):
             yield f'{where} LongPort has capital_flow of the running day only: periods = ["intraday"]'
-        if "ticks" in subscription.feeds and subscription.mode != "push":
-            yield f'{where} ticks of LongPort are pushed: mode = "push"'
 
 
 def refuse_unsupported_stores(settings: Settings) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 from codec.tables import DEAD_LETTERS, GAPS
@@ -28,6 +29,7 @@ class Running:
         symbols: tuple[str, ...],
         journal: MemoryJournal,
         polls: tuple[PollConfig, ...],
+        tick_polls: Mapping[str, float],
         backoff: Backoff,
     ) -> None:
         self.journal = journal
@@ -39,6 +41,7 @@ class Running:
             credentials=KEYS,
             symbols=symbols,
             polls=polls,
+            tick_polls=tick_polls,
         )
         self.gateway = LongPortGateway(config, self.pipeline, CLOCK, backoff=backoff, rng=random.Random(1))
 
@@ -67,10 +70,11 @@ async def running(
     *symbols: str,
     journal: MemoryJournal | None = None,
     polls: tuple[PollConfig, ...] = (),
+    tick_polls: Mapping[str, float] = MappingProxyType({}),
     backoff: Backoff = AT_ONCE,
 ) -> AsyncIterator[Running]:
     """Started, and stopped at the end."""
-    run = Running(longport, symbols, journal or MemoryJournal(), polls, backoff)
+    run = Running(longport, symbols, journal or MemoryJournal(), polls, tick_polls, backoff)
     await run.pipeline.start()
     await run.gateway.start()
     try:

@@ -109,6 +109,25 @@ async def test_capital_flow_is_polled_and_only_news_are_written(websocket: bool)
     assert (distribution["inflow_large"], distribution["inflow_super"]) == (3.5, None)
 
 
+async def test_a_new_day_of_capital_flow_begins_at_nothing() -> None:
+    """Amounts are cumulative since the open: the next day's first line is news though it is small, and so is the first
+    day's last line, revised behind it."""
+    today = [(wire.EPOCH_S + 60 * minute, f"{1000 * minute}") for minute in range(3)]
+    tomorrow = [(wire.EPOCH_S + 3 * 86_400, "0"), (wire.EPOCH_S + 3 * 86_400 + 60, "0")]
+    exchange = Exchange(flows={"700.HK": today})
+    polls = (PollConfig(CAPITAL_FLOW.name, (HK,), 0.1),)
+    async with ScriptedLongPort(sound, exchange=exchange) as longport, running(longport, polls=polls) as run:
+        await run.rows(CAPITAL_FLOW.name, 3)
+        exchange.flows["700.HK"] = tomorrow
+        await run.rows(CAPITAL_FLOW.name, 5)
+        exchange.flows["700.HK"] = [*today[:2], (today[2][0], "2000.5")]
+        rows = await run.rows(CAPITAL_FLOW.name, 6)
+        asked = longport.asked[Command.QUERY_CAPITAL_FLOW_INTRADAY]
+        await until(lambda: longport.asked[Command.QUERY_CAPITAL_FLOW_INTRADAY] >= asked + 2)
+    assert [row["net_inflow"] for row in run.journal.rows(CAPITAL_FLOW.name)] == [0, 1000, 2000, 0, 0, 2000.5]
+    assert len({row["trade_date"] for row in rows}) == 2
+
+
 async def test_a_session_that_is_refused_is_followed_by_a_new_password() -> None:
     async def expires(peer: Peer) -> None:
         await peer.serve(4)
@@ -457,6 +476,28 @@ async def test_no_secret_shows_anywhere(capsys: pytest.CaptureFixture[str]) -> N
     assert "the one-time password is refused: bad … … … (403201)" in everything
     assert "… is not known" in everything
     assert not [secret for secret in secrets if secret in everything]
+
+
+# Ticks without pushes.
+
+
+async def test_ticks_are_pulled_again_and_again_where_that_is_wanted() -> None:
+    exchange = Exchange({"700.HK": list(range(20))}, refused={(Command.QUERY_TRADE, "9988.HK"): (7, 301604)})
+    tick_polls = {HK: 0.1, OTHER: 0.1, "HK_FUTURE.HSImain": 0.1}
+    scripted = ScriptedLongPort(sound, exchange=exchange)
+    async with scripted as longport, running(longport, *tick_polls, tick_polls=tick_polls) as run:
+        await run.rows(TICKS.name, 20)
+        exchange.trade("700.HK", range(20, 40))
+        rows = await run.rows(TICKS.name, 40)
+        assert run.gateway.ready
+        status = run.gateway.status()
+    assert volumes(rows) == list(range(40))
+    assert (status["subscribed"], status["polled"]) == (0, 3)
+    refused = status["refused"]
+    assert isinstance(refused, dict)
+    assert "301604" in refused[OTHER]
+    assert refused["HK_FUTURE.HSImain"] == "LongPort has no such market"
+    assert longport.asked[Command.SUBSCRIBE] == 0
 
 
 # Reloading.

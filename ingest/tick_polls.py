@@ -9,7 +9,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from ingest.opend.requests import Security
+from codec.markets import Security
 
 
 class TickPolls:
