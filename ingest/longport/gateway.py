@@ -267,10 +267,8 @@ class LongPortGateway:
             self._lost(reason, connection)
             return reason, connection.remedy, time.monotonic() - connection.ready_at_s
         self._tell(reason)
-        if login.goes_on:
-            self._ticket = (
-                None  # a session that the gateway does not go on with, for whatever reason, is not tried twice
-            )
+        if login.goes_on:  # what the gateway does not go on with, for whatever reason, is not tried twice
+            self._ticket = None
         return reason, connection.remedy, None
 
     async def _login(self) -> Login:
