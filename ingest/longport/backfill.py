@@ -89,6 +89,11 @@ class Backfill:
 
     def next_pull(self, now_ns: int) -> Pull | None:
         """What to ask now, if anything; tell `sent`. None until something is answered, or until `deadline_ns`."""
+        self.ripen(now_ns)
+        return self._queue.pop() if len(self._in_flight) < IN_FLIGHT_MAX else None
+
+    def ripen(self, now_ns: int) -> None:
+        """What is due by now `waits`, whether it may be asked or not."""
         while self._later and self._later[0][0] <= now_ns:
             _, security, attempt = heapq.heappop(self._later)
             if attempt == 1 and (due_ns := self._due_ns.pop(security)) > now_ns:
@@ -96,7 +101,6 @@ class Backfill:
                 heapq.heappush(self._later, (due_ns, security, attempt))
             else:
                 self._queue.add(security, attempt)
-        return self._queue.pop() if len(self._in_flight) < IN_FLIGHT_MAX else None
 
     def sent(self, request_id: int, pull: Pull) -> None:
         """It went out under this id."""

@@ -335,6 +335,7 @@ class LongPortConnection(Connection):
             self.subscriptions.sent(self._request(session, request, now_ns))
         for security in self._tick_polls.due(now_ns, lambda market: False):  # LongPort says nothing of its markets
             self.backfill.poll(security)
+        self.backfill.ripen(now_ns)
         while self._ask_pull_or_poll(session, now_ns):
             pass
 

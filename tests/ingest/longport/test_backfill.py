@@ -129,3 +129,13 @@ def test_a_pull_is_asked_a_second_after_what_it_is_to_mend() -> None:
     assert ask(backfill, WAIT_NS + 9) == []
     assert backfill.deadline_ns() == WAIT_NS + 10
     assert ask(backfill, WAIT_NS + 10) == [ONE]
+
+
+def test_what_is_due_and_may_not_be_asked_yet_wakes_nobody() -> None:
+    backfill = Backfill(lambda _: 0.0, lambda _: 3)
+    backfill.pull(ONE, 0)
+    before = backfill.waits
+    backfill.ripen(WAIT_NS)
+    assert (before, backfill.waits) == (False, True)
+    assert backfill.deadline_ns() is None
+    assert ask(backfill) == [ONE]
