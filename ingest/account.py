@@ -519,7 +519,7 @@ class TickAccount:
         for hole in list(self.ledger.holes.values()):
             symbol_id = hole.symbol_id
             is_counted = self.follower.counts(symbol_id)
-            if is_counted and hole.gap.cause in _COUNTED_CAUSES and not self.missing.of(symbol_id):
+            if is_counted and hole.gap.cause in _COUNTED_CAUSES and self._is_closed(hole):
                 self._fill(hole)
             elif hole.waits and self._is_passed(hole):
                 self._tell(hole)
@@ -547,6 +547,10 @@ class TickAccount:
     def _is_passed(self, hole: Hole) -> bool:
         """Whether a tick is there that came since the link failed us last."""
         return self.follower.rows(hole.symbol_id) > hole.rows_failed
+
+    def _is_closed(self, hole: Hole) -> bool:
+        """Whether a hole that the counter showed has got its ticks, and the link has not failed us since."""
+        return not self.missing.of(hole.symbol_id) and (hole.doubt is None or self._is_whole(hole))
 
     def _is_whole(self, hole: Hole) -> bool:
         """Whether the counter says that nothing is missing between the hole's beginning and a later tick."""
