@@ -346,6 +346,32 @@ def test_trades_that_differ_and_share_a_key_are_numbered_together_whatever_came_
         assert sorted(ordinal for _, ordinal in keys) == [0, 1, 2] + [3] * (first == TRADES[1])
 
 
+def test_a_push_some_of_whose_trades_had_claimed_is_known_after_a_restart() -> None:
+    one, other = TRADES[2], TRADES[3]
+    client = Client()
+    assert client.judge([pull(one), push(1, one, other)]) == [[(key_of(one), 0)], [None, (1, 1)]]
+    client.restart(from_snapshot=False)
+    for _ in range(2):
+        assert client.judge([push(1, one, other)]) == [[None, None]]
+    assert client.judge([push(2, one)]) == [[(2, 0)]], "the pulled one is claimed again"
+    assert client.judge([pull(one, one, other, other)]) == [[None, None, None, (key_of(other), 1)]]
+
+
+def test_a_trade_pushed_without_a_sequence_is_claimed_after_a_restart_too() -> None:
+    client = Client()
+    assert client.judge([push(0, TRADES[2])]) == [[(key_of(TRADES[2]), 0)]]
+    client.restart(from_snapshot=False)
+    assert client.judge([push(1, TRADES[2])]) == [[(1, 0)]]
+
+
+def test_two_pushes_of_one_sequence_are_two_after_a_restart() -> None:
+    client = Client()
+    client.judge([push(1, TRADES[2]), push(1, TRADES[3])])
+    client.restart(from_snapshot=False)
+    assert client.judge([push(1, TRADES[2]), push(1, TRADES[3])]) == [[None], [None]]
+    assert client.judge([push(1, TRADES[2], TRADES[3])]) == [[(1, 2), (1, 3)]]
+
+
 long_run = pytest.mark.skipif(JIT_DISABLED, reason="thousands of trades take long as plain Python")
 
 
