@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from codec.clock import MarketClock
-from codec.columns import DELIVERY_CODE, ORDINAL, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US
+from codec.columns import DELIVERY_CODE, ORDINAL, PRICE, SEQUENCE, SYMBOL_ID, TS_EVENT_US, TS_RECV_NS
 from codec.counter import LATE_S, TickFollower
 from codec.markets import parse_symbol
 from codec.records import Record
@@ -185,6 +185,24 @@ def test_the_state_of_an_older_version_is_taken() -> None:
     ids = [symbols.id_of(*parse_symbol(name))]
     other.restore(np.array(ids, np.int32), state[:, :5])
     assert other.newest(ids[0]) == link.lane.account.follower.newest(link.id)
+
+
+def test_two_pushes_of_one_sequence_are_told_apart_after_a_restart() -> None:
+    link = Link(begins_with=(1,))
+    for moment, second in enumerate((5, 6)):
+        link.push(second)
+        link.lane.ticks.wide[SEQUENCE, link.lane.ticks.rows - 1] = 7
+        link.lane.ticks.wide[TS_RECV_NS, link.lane.ticks.rows - 1] = moment
+    link.flush()
+    other = Link()
+    lanes = {"longport": other.lane}
+    for record in link.records:
+        replay_record(record, lanes, {}, CoverageKeeper(lanes, MarketClock()))
+    for second in (5, 6):
+        other.push(second)
+        other.lane.ticks.wide[SEQUENCE, other.lane.ticks.rows - 1] = 7
+    other.flush()
+    assert other.stored() == []
 
 
 def test_a_sale_condition_tells_trades_apart_after_a_restart_too() -> None:

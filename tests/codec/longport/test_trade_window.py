@@ -359,8 +359,8 @@ def test_a_push_some_of_whose_trades_had_claimed_is_known_after_a_restart() -> N
 
 def test_a_push_with_more_trades_is_another_one_whatever_of_it_was_pulled() -> None:
     client = Client()
-    client.judge([push(1, TRADES[3]), pull(TRADES[2])])
-    assert client.judge([push(1, TRADES[2], TRADES[3])]) == [[None, (1, 2)]]
+    client.judge([Push(0, 1, (TRADES[3],), (1,)), pull(TRADES[2])])
+    assert client.judge([push(1, TRADES[2], TRADES[3])]) == [[None, (1, 3)]]
 
 
 def test_a_trade_pushed_without_a_sequence_is_claimed_after_a_restart_too() -> None:
