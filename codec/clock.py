@@ -10,6 +10,7 @@ that never happens (the hour skipped) with the offset from before the change: `z
 
 from __future__ import annotations
 
+import copy
 import datetime
 import functools
 from dataclasses import dataclass
@@ -129,6 +130,12 @@ class MarketClock:
             self.markets[number, SESSION_RULE] = SESSIONS_REGULAR
         self.markets[US, SESSION_RULE] = SESSIONS_US
         self.us_days: NDArray[np.int32] = (us_days or UsDays.without_holidays()).table
+
+    def for_another_thread(self) -> MarketClock:
+        """The same clock, with a `cached` of its own."""
+        other = copy.copy(self)
+        other.cached = self.cached.copy()
+        return other
 
     def local_s(self, market: int, utc_s: int) -> int:
         """Seconds on the clocks of a market, UTC where it is unlisted. For single instants, not for ticks."""

@@ -26,7 +26,15 @@ from codec.encode import encode_rows
 from codec.errors import TicktapeError
 from codec.records import RECORD_BYTES_MAX, Record
 from codec.row_diff import RowDiff
-from codec.tables import ARK_DYNAMIC, CAPITAL_DISTRIBUTION, COVERAGE, GAPS, SYMBOLS, TABLE_BY_NAME
+from codec.tables import (
+    ARK_DYNAMIC,
+    CAPITAL_DISTRIBUTION,
+    CAPITAL_FLOW_SUMMARY,
+    COVERAGE,
+    GAPS,
+    SYMBOLS,
+    TABLE_BY_NAME,
+)
 from ingest.coverage import COVERAGE_EVERY_S, CoverageKeeper
 from ingest.lane import Lane, PipelineStats, Taken
 from ingest.ledger import CAUSE_JOURNAL_FULL, FILLED, Gap
@@ -43,8 +51,8 @@ RECORD_ROWS_MAX = 512
 assert RECORD_ROWS_MAX * (8 << 10) < RECORD_BYTES_MAX
 WAITING_ROWS_MAX = 1 << 13
 """Rows of small tables that may wait before reading stops."""
-POLLED_TABLES = (CAPITAL_DISTRIBUTION, ARK_DYNAMIC, SYMBOLS)
-"""Tables with one row for what was asked: only new and changed ones go on."""
+POLLED_TABLES = (CAPITAL_DISTRIBUTION, CAPITAL_FLOW_SUMMARY, ARK_DYNAMIC, SYMBOLS)
+"""Tables with few rows for what was asked: only new and changed ones go on."""
 SNAPSHOT_EVERY_S = 30.0
 SNAPSHOT_REST = 50.0
 """A snapshot's own time as often before the next one: thousands of full windows take seconds to write."""

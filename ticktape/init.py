@@ -69,6 +69,15 @@ url = "tcp://127.0.0.1:11111"     # as in OpenD's own settings (api_port)
 # app_secret_file = "lp.secret"
 # access_token_file = "lp.token"
 
+# [[gateway]]                     # a capital-flow list over HTTP; its one feed is capital_flow_summary
+# name = "flows"
+# kind = "flow-list"
+# url = "http://127.0.0.1:9000/capital-flow"
+# method = "POST"                 # or "GET", with list_format = "comma", "repeat" or "json"
+# market = ""
+# batch_max = 100                 # symbols a request
+# headers_file = "flows.headers"  # lines of NAME: VALUE, for whatever the server wants of us
+
 [[subscription]]                  # these follow this file while it runs: by themselves, or at once on SIGHUP
 gateway = "opend-1"
 symbols = ["HK.00700", "HK.09988", "US.AAPL"]   # or symbols_file = "symbols.txt", one a line, # comments

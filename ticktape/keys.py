@@ -1,4 +1,4 @@
-"""Key files: read once, at the edge, with one clear word on what is wrong with one."""
+"""Files with keys and other secrets: read once, at the edge, with one clear word on what is wrong with one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from pathlib import Path
 
 from codec.opend.cipher import BadKey, RsaCipher
 from codec.opend.protocol import BodyFormat
+from ingest.flow_list.headers import BadHeaders, parse_headers
 from ingest.opend.encryption import WireMode
-from ticktape.settings import BadSettings, OpenDSettings
+from ticktape.settings import BadSettings, FlowListSettings, OpenDSettings
+from ticktape.settings.fields import read_text_file
 
 _FILE_BYTES_MAX = 64 << 10
 """A key of 1024 bit has 900 bytes."""
@@ -40,3 +42,23 @@ def read_rsa_key(path: Path, named_by: str) -> RsaCipher:
     except BadKey as error:
         make = "make one by `openssl genrsa -traditional -out FILE 1024`"
         raise BadSettings([f"{named_by} cannot be used: {path}: {error}; {make}"]) from None
+
+
+def read_headers(gateway: FlowListSettings) -> tuple[tuple[str, str], ...]:
+    """Names and values of the gateway's headers_file; none where it names no file.
+
+    Raises
+    ------
+    BadSettings
+        It cannot be read or is not lines of `NAME: VALUE`; the text repeats none of them.
+    """
+    path = gateway.headers_file
+    if path is None:
+        return ()
+    where = f"gateway {gateway.name}:"
+    try:
+        return parse_headers(read_text_file(path, "headers_file"))
+    except ValueError as error:
+        raise BadSettings([f"{where} {error}"]) from None
+    except BadHeaders as error:
+        raise BadSettings([f"{where} headers_file cannot be used: {path}: {error}"]) from None

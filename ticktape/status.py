@@ -123,18 +123,20 @@ def _gateways(gateways: dict[str, dict[str, Any]]) -> Table:
     for title in ("gateway", "state", "address", "subscribed", "polled", "refused", "open gaps", "connects"):
         table.add_column(title, justify="left" if title in ("gateway", "state", "address") else "right")
     for name, gateway in gateways.items():
-        state = Text("streaming", style="green") if gateway["ready"] else Text("subscribing", style="yellow")
+        subscribes = "subscribed" in gateway
+        doing = "subscribing" if subscribes else "asking"
+        state = Text("streaming", style="green") if gateway["ready"] else Text(doing, style="yellow")
         if not gateway["up"] or gateway["trouble"]:
             state = Text(str(gateway["trouble"] if gateway["up"] else gateway["last_error"]), style="red")
         table.add_row(
             name,
             state,
             f"{gateway['source']} {gateway['address']}",
-            f"{gateway['subscribed']:,} of {gateway['symbols']:,}",
+            f"{gateway['subscribed']:,} of {gateway['symbols']:,}" if subscribes else "",
             f"{gateway['polled']:,}",
             f"{len(gateway['refused']):,}",
-            f"{gateway['open_gaps']:,}",
-            f"{gateway['connects']:,}",
+            _number(gateway.get("open_gaps")),
+            _number(gateway.get("connects")),
         )
     return table
 

@@ -71,6 +71,13 @@ def longport_simulator(*options: Option) -> Iterator[Simulator]:
 
 
 @contextmanager
+def flow_list_simulator(*options: Option) -> Iterator[Simulator]:
+    """`ticktape simulate flow-list` on a free port; otherwise as `opend_simulator`."""
+    with _simulator("flow-list", options) as simulator:
+        yield simulator
+
+
+@contextmanager
 def _simulator(name: str, options: tuple[Option, ...]) -> Iterator[Simulator]:
     command = [sys.executable, "-m", "ticktape.simulate", name, "--port", "0", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -20,6 +20,7 @@ from sinks.clickhouse_errors import ClickHouseError, ClickHouseFolderLocked, Cli
 from sinks.journal import JournalLocked, JournalOnNetworkFileSystem
 from sinks.journal.guards import FolderLock, refuse_network_file_system
 from ticktape.check.finding import Finding
+from ticktape.check.flow_list import check_flow_list
 from ticktape.check.longport import check_longport
 from ticktape.check.opend import check_opend
 from ticktape.exits import Exit, exit_of
@@ -49,6 +50,8 @@ async def _findings(settings: Settings) -> list[Finding]:
             findings += await check_opend(settings, gateway)
         elif isinstance(gateway, LongPortSettings):
             findings += await check_longport(settings, gateway)
+        else:
+            findings += await check_flow_list(settings, gateway)
     findings += await asyncio.to_thread(lambda: list(_journal(settings)))
     findings += await _kafka(settings)
     findings += await asyncio.to_thread(lambda: list(_clickhouse(settings)))

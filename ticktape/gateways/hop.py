@@ -17,22 +17,26 @@ from ingest.ledger import GAP_STATES
 from ingest.market_hours import MarketHours
 from ingest.pipeline import TickPipeline
 from sinks.threads import Threads
+from ticktape.gateways.flow_list import FlowListGateways
 from ticktape.gateways.kinds import Gateway, Kind, Shared, subscriptions_of
 from ticktape.gateways.longport import LongPortGateways
 from ticktape.gateways.opend import OpenDGateways
 from ticktape.hops import JournalHop, quantiles
 from ticktape.metrics import Metrics, Sample
 from ticktape.settings import GatewaySettings, Settings
-from ticktape.settings.model import ScheduleSettings
-from ticktape.settings.supported import KINDS_RUN
+from ticktape.settings.model import GATEWAY_KINDS, ScheduleSettings
 from ticktape.window_store import JournalWindowStore
 from ticktape.wiring import partition_count
 
 log = structlog.get_logger(__name__)
 
-KINDS: dict[str, Callable[[], Kind]] = {"opend": OpenDGateways, "longport": LongPortGateways}
+KINDS: dict[str, Callable[[], Kind]] = {
+    "opend": OpenDGateways,
+    "longport": LongPortGateways,
+    "flow-list": FlowListGateways,
+}
 """By `kind`, as configured."""
-assert set(KINDS) == set(KINDS_RUN)
+assert set(KINDS) == set(GATEWAY_KINDS)
 
 _CALENDAR_ENDS_SOON = datetime.timedelta(days=14)
 

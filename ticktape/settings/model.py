@@ -155,6 +155,8 @@ class GatewaySettings(Section):
     @model_validator(mode="after")
     def _check_url(self) -> GatewaySettings:
         parts = urlsplit(self.url)
+        if "@" in parts.netloc:
+            raise ValueError("url must not hold a user or password")
         forms = " or ".join(f"{scheme}://host:port" for scheme in self.schemes)
         try:
             has_port = parts.port is not None
@@ -218,7 +220,8 @@ class FlowListSettings(GatewaySettings):
     source: Literal["flow-list"] = "flow-list"
     method: Literal["POST", "GET"] = "POST"
     market: str = ""
-    batch_max: Annotated[int, Field(ge=1)] = 100
+    batch_max: Annotated[int, Field(ge=1, le=10_000)] = 100
+    list_format: Literal["comma", "repeat", "json"] = "comma"
     headers_file: FilePath | None = None
 
 

@@ -9,9 +9,6 @@ from ticktape.settings.problems import BadSettings
 
 _NOT_YET = "is not in this version yet"
 
-KINDS_RUN = ("opend", "longport")
-"""Of gateways; ticktape/gateways/hop.py makes them."""
-
 
 def refuse_unsupported_gateways(settings: Settings) -> None:
     """Raise BadSettings when a gateway or subscription asks for what could not work.
@@ -28,9 +25,7 @@ def _unsupported(settings: Settings) -> Iterator[str]:
         yield "there is no [[gateway]]: nothing would be received"
     for gateway in settings.gateway:
         where = f"gateway {gateway.name}:"
-        if gateway.kind not in KINDS_RUN:
-            yield f"{where} kind {gateway.kind!r} {_NOT_YET}; it runs {', '.join(map(repr, KINDS_RUN))}"
-        elif isinstance(gateway, OpenDSettings) and not gateway.url.startswith("tcp://"):
+        if isinstance(gateway, OpenDSettings) and not gateway.url.startswith("tcp://"):
             yield f'{where} OpenD\'s WebSocket port {_NOT_YET}: give its TCP port, url = "tcp://host:11111"'
     accounts = {gateway.name for gateway in settings.gateway if isinstance(gateway, LongPortSettings)}
     for number, subscription in enumerate(settings.subscription, start=1):

@@ -103,3 +103,47 @@ def opend(
     except TicktapeError as error:
         typer.echo(f"ticktape simulate opend: {error}", err=True)
         raise typer.Exit(Exit.CONFIGURATION) from None
+
+
+@simulate_app.command("flow-list")
+def flow_list(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 9000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed is the same market.")] = 1,
+    symbols: Annotated[int, typer.Option(min=1, max=20_000, help="Half from HK, half from the US.")] = 200,
+    speed: Annotated[float, typer.Option(min=0.001, max=1e6, help="Market seconds a real second.")] = 1,
+    batch_max: Annotated[int, typer.Option(min=1, help="Symbols in one request; more are answered 1001.")] = 1000,
+    faults: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="invalid-param, get-failed, unknown-code, http-401, http-429, http-503, redirect, html, truncated, "
+            "close, slow, gzip, invalid-code, missing, bad-entries, duplicates, unknown-keys, strings, nulls; each "
+            "may have =SHARE.",
+        ),
+    ] = "",
+    log_format: LogFormatOption = None,
+) -> None:
+    """Be a capital-flow list over HTTP with a made-up market behind it.
+
+    Answers http://HOST:PORT/capital-flow, POST and GET. The market's clock starts at 09:30 Hong Kong time
+    whatever the hour. Prints `listening HOST:PORT` when ready and, at SIGTERM or Ctrl-C, one line of
+    JSON with what it served. Ends with 2 when the port is in use.
+
+    \b
+    ticktape simulate flow-list --port 9000 --symbols 50
+    ticktape simulate flow-list --port 0 --speed 60 --faults get-failed=0.2,bad-entries,strings
+    """
+    common_options(context, None, log_format)
+    from ticktape.exits import Exit
+    from ticktape.simulate.faults import Faults
+    from ticktape.simulate.flow_list_faults import FLOW_LIST_FAULTS
+    from ticktape.simulate.flow_list_server import Options, serve
+
+    try:
+        wrong = Faults.parse(faults, seed, catalogue=FLOW_LIST_FAULTS)
+        serve(Options(host, port, seed, symbols, speed, batch_max, wrong))
+    except TicktapeError as error:
+        typer.echo(f"ticktape simulate flow-list: {error}", err=True)
+        raise typer.Exit(Exit.CONFIGURATION) from None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.row_diff import KEYS_MAX, RowDiff
+from codec.row_diff import KEYS_MIN, RowDiff
 from codec.tables import ARK_DYNAMIC, CAPITAL_FLOW_SUMMARY, Kind
 from tests.codec.examples import examples
 
@@ -74,11 +74,32 @@ def test_when_and_by_whom_does_not_make_another_row() -> None:
 
 def test_keys_are_bounded_and_the_one_changed_longest_ago_goes() -> None:
     diff = RowDiff(CAPITAL_FLOW_SUMMARY)
-    diff.mark(summary("HK.00700", at, 1.0, at) for at in range(KEYS_MAX))
-    diff.mark([summary("HK.00700", 0, 2.0, 98), summary("HK.00700", KEYS_MAX, 1.0, 99)])
-    known = [summary("HK.00700", at, 1.0, 100) for at in range(2, KEYS_MAX + 1)]
+    for at in range(KEYS_MIN):
+        diff.mark([summary("HK.00700", at, 1.0, at)])
+    diff.mark([summary("HK.00700", 0, 2.0, 98), summary("HK.00700", KEYS_MIN, 1.0, 99)])
+    known = [summary("HK.00700", at, 1.0, 100) for at in range(2, KEYS_MIN + 1)]
     assert diff.fresh([summary("HK.00700", 0, 2.0, 100), *known]) == []
     assert len(diff.fresh([summary("HK.00700", 1, 1.0, 100)])) == 1
+
+
+@pytest.mark.parametrize("how", ["polls", "a snapshot", "the journal's record"])
+def test_a_list_of_many_times_is_remembered_whole(how: str) -> None:
+    """A server may send the whole day in each answer: none of it is published twice, after a restart either."""
+    day = [summary("HK.00700", at, 1.0, 1) for at in range(331)]
+    diff = RowDiff(CAPITAL_FLOW_SUMMARY)
+    diff.mark(diff.fresh(day))
+    if how == "a snapshot":
+        exported, diff = diff.export(), RowDiff(CAPITAL_FLOW_SUMMARY)
+        diff.restore(exported)
+    elif how == "the journal's record":
+        diff = RowDiff(CAPITAL_FLOW_SUMMARY)
+        diff.mark(day)
+    for recv_ns in (2, 3):
+        again = [row | {"ts_recv": recv_ns} for row in day]
+        assert diff.fresh(again) == []
+        new = summary("HK.00700", 331 + recv_ns, 1.0, recv_ns)
+        assert diff.fresh([*again, new]) == [new]
+        diff.mark([new])
 
 
 def test_what_is_no_export_is_refused() -> None:
