@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 export NO_PROXY := 127.0.0.1,localhost
 
-.PHONY: help demo test lint bench fuzz protos constraints clean
+.PHONY: help demo test lint bench fuzz day chaos protos constraints clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
@@ -42,6 +42,9 @@ fuzz: $(DEV)            ## hostile bytes against every kernel that reads the wir
 
 day: $(DEV)             ## a simulated trading day with faults, then an exact comparison; options via DAY="--seed 7"
 	@$(BIN)/python -m tests.day $(DAY)
+
+chaos: $(DEV)           ## kills, freezes, bad links, failing servers, and an exact check of each round; for MINUTES=30, with SEED=1
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --report docs/chaos.md
 
 protos: $(DEV)          ## generate the protobuf code again
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*/*.proto

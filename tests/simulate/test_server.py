@@ -18,7 +18,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from codec.opend.protocol import FRAME_BYTES_MAX, HEADER, MAGIC, ProtoId, pack_frame
 from protos.opend import ticker_pb2
@@ -232,3 +234,22 @@ def test_an_interrupt_ends_it_as_a_termination_does() -> None:
         assert truth["tables"]["ticks"]["symbols"]["HK.00700"]["rows"] >= 10
         assert set(truth["tables"]) == {"ticks", "capital_flow", "capital_distribution", "ark_dynamic"}
         client.close()
+
+
+def test_the_file_of_the_truth_holds_every_tick_of_the_wanted_day(tmp_path: Path) -> None:
+    file = tmp_path / "truth.parquet"
+    with opend_simulator("--symbols", 6, "--ticks-max", 500, "--date", "2026-05-29", "--truth", file) as simulator:
+        client = connected(simulator)
+        client.receive(quiet_s=QUIET_S)
+        truth = simulator.stop()
+        client.close()
+    told = truth["tables"]["ticks"]["symbols"]
+    made = parquet.read_table(file)
+    symbols = np.array(made.column("symbol").cast(pa.utf8()).to_pylist())
+    sequences, checksums = (made.column(name).to_numpy() for name in ("sequence", "checksum"))
+    assert set(symbols) == set(told)
+    for symbol, entry in told.items():
+        assert int((symbols == symbol).sum()) == entry["rows"]
+        assert str(int(checksums[symbols == symbol].sum())) == entry["checksum"]
+    morning = datetime(2026, 5, 29, 9, 30, tzinfo=ZoneInfo("Asia/Hong_Kong")).timestamp()
+    assert all(-60 < (sequence >> 32) - morning < 60 for sequence in sequences.tolist())

@@ -13,6 +13,7 @@ import enum
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ from urllib.parse import parse_qsl, urlsplit
 import chdb
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tests.support.tether import tethered
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -55,15 +58,19 @@ class Fault(enum.Enum):
     HOLD = "stored once `release` is called, whoever waits for the answer by then"
     SILENT_AFTER = "stored, and no answer as long as the server runs"
     KILLED_INSIDE = "the first of its months stored, then the connection closed, as when the server dies there"
+    DIES_INSIDE = "the first of its months stored, then the server killed"
 
 
 class ClickHouseHttp:
-    """The server as tests see it: a process on a port of this machine that may be stopped and started."""
+    """The server as tests see it: a process on a port of this machine that may be stopped and started.
 
-    def __init__(self, folder: Path) -> None:
+    Start it from a thread that lasts: it dies with it.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -72,7 +79,7 @@ class ClickHouseHttp:
     def start(self) -> None:
         """Start, on the port of the last time."""
         command = [sys.executable, "-m", "tests.support.clickhouse_http", str(self._folder), str(self.port)]
-        self._process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(tethered(command), cwd=PROJECT, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline().removeprefix("listening "))
 
@@ -85,6 +92,17 @@ class ClickHouseHttp:
             self._process.stdout.close()
             self._process = None
 
+    kill = stop
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop or resume the process: connections stay open and nothing is answered."""
+        assert self._process is not None, "it does not run"
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def ended(self) -> int | None:
+        """The code with which it ended by itself; None while it runs, and when we ended it."""
+        return self._process.poll() if self._process is not None else None
+
     def fail_inserts(self, fault: Fault, *, count: int = 1, code: int = 0) -> None:
         """Make the next `count` inserts fail; `code` is ClickHouse's error number, 0 for an error without one."""
         self._control("/faults", {"fault": fault.name, "count": count, "code": code})
@@ -92,6 +110,11 @@ class ClickHouseHttp:
     def release(self) -> None:
         """Let the inserts that are held go on."""
         self._control("/release", {})
+
+    def faults_left(self, *, forget: bool = False) -> int:
+        """How many inserts are still to fail; with `forget` none from now on."""
+        left: int = self._control("/faults-left", {"forget": forget})
+        return left
 
     def tokens(self) -> list[str]:
         """The deduplication tokens of all inserts that came, in order, whatever became of them."""
@@ -143,6 +166,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path == "/release":
             self.state.released.set()
             self._reply(200, b"{}")
+        elif url.path == "/faults-left":
+            with self.state.lock:
+                self._reply(200, json.dumps(len(self.state.faults)).encode())
+                if json.loads(body)["forget"]:
+                    self.state.faults.clear()
         elif url.path == "/tokens":
             self._reply(200, json.dumps(self.state.tokens).encode())
         else:
@@ -157,8 +185,10 @@ class _Handler(BaseHTTPRequestHandler):
             if fault is Fault.ERROR_BEFORE:
                 self._fail(code)
                 return
-            if fault is Fault.KILLED_INSIDE:
+            if fault in (Fault.KILLED_INSIDE, Fault.DIES_INSIDE):
                 _run(self.state.folder, parameters, insert, _first_month(body))
+                if fault is Fault.DIES_INSIDE:
+                    os.kill(os.getpid(), signal.SIGKILL)
                 self.close_connection = True
                 return
             if fault is Fault.HOLD:
@@ -201,9 +231,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the tests' own output is what counts."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are killed or cut off are no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _first_month(body: bytes) -> bytes:
-    """The rows of an insert into `ticks` that belong to the first of its months."""
+    """The rows of an insert into `ticks` that belong to the first of its months; those of ours are all of one."""
     table = pa.ipc.open_stream(body).read_all()
+    if "trade_date" not in table.column_names:
+        return body
     months = pc.strftime(table.column("trade_date"), format="%Y-%m")
     first = table.filter(pc.equal(months, pc.min(months)))
     sink = pa.BufferOutputStream()
@@ -242,7 +281,7 @@ def main() -> None:
     os.makedirs(folder, exist_ok=True)
     _Handler.state = _State(folder)
     keep = chdb.connect(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+    server = _Server(("127.0.0.1", port), _Handler)
     print("listening", server.server_address[1], flush=True)  # noqa: T201 -- for whoever started us
     server.serve_forever()
     keep.close()

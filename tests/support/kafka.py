@@ -10,17 +10,19 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from confluent_kafka import Producer
+
+from tests.support.ports import steady_ports
+from tests.support.tether import tethered
 
 PROJECT = Path(__file__).resolve().parents[2]
 POM = Path(__file__).with_suffix("") / "pom.xml"
@@ -36,9 +38,9 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={advertised}
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={data}
@@ -81,23 +83,27 @@ def fetch_jars() -> Path:
     return JARS
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 class KafkaServer:
-    """One Apache Kafka in KRaft mode, on loopback, with its data in a folder that goes when it stops.
+    """One Apache Kafka in KRaft mode, on loopback.
 
     A context manager. `stop` and `start` keep port and data, as an outage does.
+
+    Attributes
+    ----------
+    link_ports : where it listens for the clients of `proxy_ports`, one port each
+
+    Parameters
+    ----------
+    proxy_ports : of this machine; a client that comes by one of them is told to come back that way
+    folder : where its data stays when it stops; without it data are in a folder that goes then
     """
 
-    def __init__(self, *, heap: str = "512m") -> None:
+    def __init__(self, *, heap: str = "512m", proxy_ports: Sequence[int] = (), folder: Path | None = None) -> None:
         self._heap = heap
-        self._folder = Path(tempfile.mkdtemp(prefix="ticktape-kafka-"))
+        self._proxy_ports = tuple(proxy_ports)
+        self.link_ports: tuple[int, ...] = ()
+        self._keeps = folder is not None
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="ticktape-kafka-"))
         self._jars = fetch_jars()
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -127,15 +133,14 @@ class KafkaServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._keeps:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
         """Start the broker and return when it takes requests (about 4 s)."""
         assert self._process is None, "it runs already"
         with open(self._folder / "server.log", "wb") as log:
-            command = self._java("kafka.Kafka", str(self._folder / "server.properties"))
-            if shutil.which("setpriv"):  # the broker must not outlive a killed test run
-                command = ["setpriv", "--pdeathsig", "KILL", *command]
+            command = tethered(self._java("kafka.Kafka", str(self._folder / "server.properties")))
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         deadline_s = time.monotonic() + READY_S_MAX
         while _STARTED not in self.log_text:
@@ -167,12 +172,31 @@ class KafkaServer:
         assert self._process is not None, "it does not run"
         self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
+    def ended(self) -> int | None:
+        """The code with which it ended by itself; None while it runs, and when we ended it."""
+        return self._process.poll() if self._process is not None else None
+
     def _format(self) -> None:
-        self._port, controller_port = _free_ports(2)
+        self._port, controller_port, *links = steady_ports(2 + len(self._proxy_ports))
+        self.link_ports = tuple(links)
         data = self._folder / "data"
         shutil.rmtree(data, ignore_errors=True)
+        names = ["PLAINTEXT", *(f"LINK{number}" for number in range(len(links)))]
+        ports = zip(names, (self._port, *links), (self._port, *self._proxy_ports), strict=True)
+        listeners, advertised = [], []
+        for name, port, advertised_port in ports:
+            listeners.append(f"{name}://127.0.0.1:{port}")
+            advertised.append(f"{name}://127.0.0.1:{advertised_port}")
         properties = self._folder / "server.properties"
-        properties.write_text(_PROPERTIES.format(port=self._port, controller_port=controller_port, data=data))
+        properties.write_text(
+            _PROPERTIES.format(
+                listeners=",".join(listeners),
+                advertised=",".join(advertised),
+                protocols=",".join(f"{name}:PLAINTEXT" for name in names),
+                controller_port=controller_port,
+                data=data,
+            )
+        )
         command = self._java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties))
         subprocess.run(command, check=True, capture_output=True, timeout=READY_S_MAX)
 

@@ -82,13 +82,13 @@ def _simulator(name: str, options: tuple[Option, ...]) -> Iterator[Simulator]:
     command = [sys.executable, "-m", "ticktape.simulate", name, "--port", "0", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield Simulator(process, _wait_until_listening(process))
+            yield Simulator(process, wait_until_listening(process))
         finally:
             if process.poll() is None:
                 process.kill()
 
 
-def _wait_until_listening(process: subprocess.Popen[str]) -> str:
+def wait_until_listening(process: subprocess.Popen[str]) -> str:
     """The address it prints."""
     assert process.stdout is not None
     deadline_s = time.monotonic() + START_TIMEOUT_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,10 @@ def opend(
     context: typer.Context,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 11_111,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    date: Annotated[
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Day on which the market's clock starts; today in Hong Kong."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed is the same market.")] = 1,
     symbols: Annotated[int, typer.Option(min=1, max=20_000, help="Half from HK, half from the US.")] = 200,
     rate: Annotated[
@@ -53,7 +58,8 @@ def opend(
         str, typer.Option(metavar="S:A,S:B", help="Single faults, so many real seconds after the first subscription.")
     ] = "",
     truth: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write every (symbol, sequence) there at the end, as Parquet.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write every (symbol, sequence, checksum) there at the end, as Parquet."),
     ] = None,
     ticks_max: Annotated[int | None, typer.Option(min=0, help="Make no more than these, go on serving.")] = None,
     ticks_per_push_max: Annotated[int, typer.Option(min=1, max=1000, help="Ticks in one push frame.")] = 50,
@@ -88,6 +94,7 @@ def opend(
         options = Options(
             host=host,
             port=port,
+            date=f"{date:%Y-%m-%d}" if date is not None else None,
             seed=seed,
             symbols=symbols,
             rate=rate,

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from codec.markets import HK, MARKET_TIMES
+from ticktape.simulate.checksum import mix_ticks
 from ticktape.simulate.faults import (
     BACKEND_LOST,
     BAD_SHA1,
@@ -58,6 +59,8 @@ STEP_S = 0.010
 BY_DISCONNECT_TICKS_MAX = 50
 """Of what a symbol traded while the backend was away, no more is fetched (docs/protocols/opend.md 4)."""
 _QUOTA_NOTICE_EVERY_S = 1.0
+_TRUTH = ("sequence", "price_milli", "volume", "direction", "event_us")
+"""What is kept of every tick for the file of the truth."""
 CLOSE_TIMEOUT_S = 2.0
 """Clients get this long to take what was sent before the end."""
 
@@ -71,6 +74,7 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = 11111
+    date: str | None = None
     seed: int = 1
     symbols: int = 200
     rate: float = 2000.0
@@ -104,11 +108,14 @@ def serve(options: Options) -> None:
 
 
 def write_truth(path: Path, market: Market) -> None:
-    """Every (symbol, sequence) that the market made, as a Parquet file."""
-    symbols, columns = market.store.kept()
+    """Every tick that the market made, as a Parquet file: symbol, sequence, checksum of its content."""
+    symbols, of = market.store.kept()
     names = pa.array([listing.symbol for listing in market.listings])
-    table = pa.table({"symbol": pa.DictionaryArray.from_arrays(symbols, names), "sequence": columns["sequence"]})
-    parquet.write_table(table, path)
+    price, volume = of["price_milli"] / 1000.0, of["volume"].astype(np.float64)
+    turnover = of["price_milli"] * of["volume"] / 1000.0
+    checksum = mix_ticks(of["sequence"], price, volume, turnover, of["direction"], of["event_us"])
+    symbol = pa.DictionaryArray.from_arrays(symbols, names)
+    parquet.write_table(pa.table({"symbol": symbol, "sequence": of["sequence"], "checksum": checksum}), path)
 
 
 class OpenDServer:
@@ -120,12 +127,12 @@ class OpenDServer:
         self.market = Market(
             list_symbols(options.symbols),
             seed=options.seed,
-            start_us=opening_us(today),
+            start_us=opening_us(options.date or today),
             rate=options.rate,
             speed=options.speed,
             ticks_max=options.ticks_max,
             uncounted=options.faults.strength.get(UNCOUNTED, 0.0),
-            keeps=("sequence",) if options.truth is not None else (),
+            keeps=_TRUTH if options.truth is not None else (),
         )
         self._encoder = Encoder(self.market.listings, self.market.store.rings, options.ticks_per_push_max)
         self.calls = Calls(self.market, self._encoder, options.seed, options.quota, options.key)
