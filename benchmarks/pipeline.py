@@ -45,7 +45,7 @@ from sinks.kafka import KafkaConfig, client_options, headers_of
 from sinks.kafka_log import KafkaRecordLog
 from sinks.record_log import LoggedRecord, Place
 from sinks.relay import RELAY_READER_NAME, Relay
-from sinks.relay_kafka import connected_producer
+from sinks.relay_kafka import connected_producers
 from sinks.writer import Writer
 from tests.support.kafka import KafkaServer
 from tests.support.simulator import opend_simulator
@@ -112,7 +112,7 @@ async def _ready_made_to_kafka(source: KafkaConfig, target: KafkaConfig, ticks: 
         for logged in records
         if isinstance(logged.record, Record)
     ]
-    async with connected_producer(target, client_options(target, "bench-limit")) as producer:
+    async with connected_producers(target, client_options(target, "bench-limit"), [None]) as (producer,):
         began_s = time.perf_counter()
         acknowledgements = [
             await producer.send(

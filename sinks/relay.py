@@ -3,6 +3,9 @@
 It has a thread and an event loop of its own, so that compression and a slow broker delay nobody's
 sockets. Whatever is wrong with Kafka is said in one line and tried again; the journal keeps
 everything meanwhile.
+
+Of two processes with one worker's name the one that started last wins: it fences the other, which
+waits until the winner is silent (`SILENT_S`).
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 
+import orjson
 import structlog
 import uvloop
 
@@ -21,10 +26,13 @@ from codec.errors import TicktapeError
 from sinks.backoff import Backoff
 from sinks.journal import JournalReader
 from sinks.kafka import KafkaConfig, client_options
-from sinks.relay_kafka import connected_producer
-from sinks.relay_progress import RelayProgress
-from sinks.relay_session import RelaySession
+from sinks.relay_errors import JournalMismatch, TransactionLost, WorkerTaken
+from sinks.relay_kafka import connected_producers, transactional_ids
+from sinks.relay_positions import Positions, open_positions
+from sinks.relay_progress import Position, RelayProgress
+from sinks.relay_session import IDLE_S_MAX, RelaySession, first_probe
 from sinks.relay_stats import RelayStats
+from sinks.relay_transaction import Names
 
 RELAY_READER_NAME = "relay"
 """The relay's name among the journal's readers."""
@@ -34,6 +42,8 @@ _STEADY_S = 60.0
 """A session that lasted so long was a good one: the next one is tried at once."""
 _JOIN_S = 3.0
 """Beyond the drain: time to let go of the connection."""
+SILENT_S = 3 * IDLE_S_MAX
+"""Another process of our worker's name that writes no position for so long is taken to be gone."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +61,11 @@ class Relay:
     ) -> None:
         """Raises KafkaMisconfigured when the files of its security settings cannot be used."""
         self.stats = RelayStats()
-        self._reader, self._config, self._worker = reader, kafka, worker
+        self._reader, self._config = reader, kafka
+        self._names = Names(worker, reader.journal_id, holder=secrets.token_hex(8))
         self._options = client_options(kafka, f"ticktape-relay-{worker}")
-        self._progress = RelayProgress.decode(reader.position, reader.control.get_blob(reader.name))
+        self._progress = RelayProgress(_local_position(reader))
+        self._was_fenced = False
         self._rng = rng or random.Random()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._stop_asked = threading.Event()
@@ -65,12 +77,12 @@ class Relay:
 
     @property
     def in_flight_rows(self) -> int:
-        """Rows sent and not acknowledged."""
+        """Rows sent and not committed."""
         return self._progress.in_flight_rows
 
     def lag_rows(self, journal_rows_total: int) -> int:
-        """Rows journaled and not acknowledged, given the rows that the journal holds in all."""
-        return max(journal_rows_total - self._progress.journal_rows, 0)
+        """Rows journaled and not in Kafka for good, given the rows that the journal holds in all."""
+        return max(journal_rows_total - self._progress.committed.journal_rows, 0)
 
     def start(self) -> None:
         """Begin, whether or not Kafka is there."""
@@ -127,11 +139,49 @@ class Relay:
                 await relaying
 
     async def _relay(self, stopping: asyncio.Event, appended: asyncio.Event) -> None:
-        async with connected_producer(self._config, self._options) as producer:
+        if self._was_fenced:
+            async with open_positions(self._config, self._options, self._names.worker) as positions:
+                await self._wait_for_silence(positions)
+        ids = transactional_ids(self._config, self._names.worker)
+        async with connected_producers(self._config, self._options, ids) as producers:
+            self._was_fenced = False
+            await first_probe(producers[0], self._config)
+            async with open_positions(self._config, self._options, self._names.worker) as positions:
+                await positions.read_to_end()
+            self._progress.restart(self._position_of(positions))
             session = RelaySession(
-                producer, self._reader, self._progress, self.stats, self._config, self._worker, stopping, appended
+                producers, self._reader, self._progress, self.stats, self._config, self._names, stopping, appended
             )
-            await session.run()
+            try:
+                await session.run()
+            except TransactionLost:
+                self._was_fenced = True
+                raise
+
+    async def _wait_for_silence(self, positions: Positions) -> None:
+        """Return when nobody else goes by our worker's name, or nobody any more."""
+        await positions.read_to_end()
+        heard_s = time.monotonic()
+        while (newest := positions.newest) is not None and newest.holder != self._names.holder:
+            self.stats.report(WorkerTaken(self._names.worker, newest.journal_id, SILENT_S))
+            if await positions.read_on(timeout_ms=500):
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > SILENT_S:
+                return
+
+    def _position_of(self, positions: Positions) -> Position:
+        """Where to go on: what Kafka knows of our journal, or else the journal's own word, which a new one begins with.
+
+        Raises
+        ------
+        JournalMismatch
+        """
+        position = positions.of_journal.get(self._names.journal_id)
+        if position is None:
+            return _local_position(self._reader)
+        if not self._reader.fits(position.offset, position.crc32c):
+            raise JournalMismatch(self._reader.path, position.offset)
+        return position
 
     async def _end_of_drain(self, stopping: asyncio.Event) -> None:
         """Return when it is no use to drain any longer: out of time, or Kafka was away when asked to stop."""
@@ -151,3 +201,9 @@ class Relay:
         finally:
             with self._mutex:
                 self._loop = self._stopping = self._appended = None
+
+
+def _local_position(reader: JournalReader) -> Position:
+    """What the journal itself knows: up to date but for the last moments, and all there is until Kafka answers."""
+    offset, kept = reader.control.get_snapshot(reader.name) or (reader.position, b"{}")
+    return Position.of({"journal_rows": 0, "rows_of_place": {}, "crc32c": None, **orjson.loads(kept), "offset": offset})

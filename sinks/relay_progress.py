@@ -1,8 +1,9 @@
-"""How far a relay has come: out-of-order acknowledgements become one position in the journal."""
+"""How far a relay has come in its journal: what Kafka holds for good, and what is on its way behind it."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,86 +12,80 @@ import orjson
 from sinks.journal import Entry
 
 
-@dataclass(slots=True)
-class Sent:
-    """One entry on its way. `rows_total` counts the rows of its place, these included."""
-
-    offset: int
-    journal_rows_total: int
-    place: str
-    rows: int
-    value_bytes: int
-    acked: bool = False
-
-
-@dataclass(slots=True)
-class RelayProgress:
-    """What is acknowledged without a hole, and what is on its way behind it.
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a journal, and what the entries before it add up to.
 
     Attributes
     ----------
-    position : offset of the first entry that is not acknowledged
-    journal_rows : rows of all entries before `position`, since the journal was made
+    offset : of the first entry that is not in Kafka
+    journal_rows : rows of all entries before it, since the journal was made
     rows_of_place : the same for each place, a `topic/partition`
-    in_flight_rows, in_flight_bytes : sent and not acknowledged
+    crc32c : checksum of the value of the last entry before it; None when there is none
     """
 
-    position: int
+    offset: int
     journal_rows: int = 0
-    rows_of_place: Counter[str] = field(default_factory=Counter)
-    in_flight_rows: int = 0
-    in_flight_bytes: int = 0
-    _sent: deque[Sent] = field(default_factory=deque)
-    _sent_rows_of_place: Counter[str] = field(default_factory=Counter)
-    _acked_ahead: set[int] = field(default_factory=set)
+    rows_of_place: Mapping[str, int] = field(default_factory=dict)
+    crc32c: int | None = None
+
+    def encode(self, **more: str) -> bytes:
+        """As JSON, with what else there is to say."""
+        return orjson.dumps(
+            {
+                "offset": self.offset,
+                "journal_rows": self.journal_rows,
+                "rows_of_place": dict(self.rows_of_place),
+                "crc32c": self.crc32c,
+                **more,
+            }
+        )
 
     @classmethod
-    def decode(cls, position: int, data: bytes | None) -> RelayProgress:
-        """What `encode` kept for `position`; nothing was counted yet when `data` is None."""
-        kept: dict[str, Any] = orjson.loads(data) if data else {"journal_rows": 0, "rows_of_place": {}}
-        progress = cls(position, kept["journal_rows"], Counter(kept["rows_of_place"]))
-        progress.restart()
-        return progress
+    def of(cls, kept: Mapping[str, Any]) -> Position:
+        """What `encode` wrote. Raises ValueError, KeyError, TypeError or AttributeError for what it did not."""
+        rows_of_place = {str(place): int(rows) for place, rows in kept["rows_of_place"].items()}
+        return cls(int(kept["offset"]), int(kept["journal_rows"]), rows_of_place, kept["crc32c"])
 
-    def encode(self) -> bytes:
-        return orjson.dumps({"journal_rows": self.journal_rows, "rows_of_place": dict(self.rows_of_place)})
+
+class RelayProgress:
+    """Entries go out in their order, are cut into transactions, and these are committed one after the other.
+
+    Attributes
+    ----------
+    committed : everything before it is in Kafka, for good
+    in_flight_rows : sent and not committed
+    suspects : offsets of a batch that Kafka refused: to be sent one by one, so that only the culprit stays behind
+    """
+
+    def __init__(self, position: Position) -> None:
+        self.suspects = range(0)
+        self.restart(position)
+
+    def restart(self, position: Position) -> None:
+        """Go on at `position`: what was sent behind it is forgotten."""
+        self.committed = position
+        self._offset, self._journal_rows, self._crc32c = position.offset, position.journal_rows, position.crc32c
+        self._rows_of_place = Counter(position.rows_of_place)
 
     @property
-    def oldest(self) -> Sent | None:
-        """What holds the position back: the first entry that was sent and not acknowledged."""
-        return self._sent[0] if self._sent else None
+    def in_flight_rows(self) -> int:
+        return self._journal_rows - self.committed.journal_rows
 
-    def send(self, entry: Entry, place: str) -> tuple[Sent, int] | None:
-        """Note that `entry`, the one after the last, goes to `place`; with the rows of its place up to it.
+    def send(self, entry: Entry, place: str) -> int:
+        """Note that `entry`, the one after the last, goes to `place`; the rows of its place up to and with it."""
+        assert entry.offset >= self._offset, "entries go out in their order"
+        self._offset, self._journal_rows, self._crc32c = entry.offset + 1, entry.rows_total, entry.record.crc32c
+        self._rows_of_place[place] += entry.record.rows
+        return self._rows_of_place[place]
 
-        None when Kafka acknowledged it before a restart: it must not be sent again.
-        """
-        record = entry.record
-        self._sent_rows_of_place[place] += record.rows
-        sent = Sent(entry.offset, entry.rows_total, place, record.rows, len(record.value))
-        self._sent.append(sent)
-        self.in_flight_rows += sent.rows
-        self.in_flight_bytes += sent.value_bytes
-        if entry.offset in self._acked_ahead:
-            self._acked_ahead.remove(entry.offset)
-            self.ack(sent)
-            return None
-        return sent, self._sent_rows_of_place[place]
+    def cut(self) -> Position:
+        """The position behind everything sent so far."""
+        return Position(self._offset, self._journal_rows, dict(self._rows_of_place), self._crc32c)
 
-    def ack(self, sent: Sent) -> None:
-        """Kafka has `sent`: the position moves over it and what follows, once nothing before it is missing."""
-        assert not sent.acked, "acknowledged twice"
-        sent.acked = True
-        self.in_flight_rows -= sent.rows
-        self.in_flight_bytes -= sent.value_bytes
-        while self._sent and self._sent[0].acked:
-            done = self._sent.popleft()
-            self.position, self.journal_rows = done.offset + 1, done.journal_rows_total
-            self.rows_of_place[done.place] += done.rows
-
-    def restart(self) -> None:
-        """Forget what is on its way, to read on at `position`; what was acknowledged ahead of it stays known."""
-        self._acked_ahead |= {sent.offset for sent in self._sent if sent.acked}
-        self._sent.clear()
-        self._sent_rows_of_place = self.rows_of_place.copy()
-        self.in_flight_rows = self.in_flight_bytes = 0
+    def commit(self, position: Position) -> None:
+        """Kafka has everything before `position`, for good."""
+        assert position.offset >= self.committed.offset, "transactions are committed in their order"
+        self.committed = position
+        if position.offset >= self.suspects.stop:
+            self.suspects = range(0)

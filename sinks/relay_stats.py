@@ -9,6 +9,7 @@ import structlog
 
 from codec.histogram import LatencyHistogram
 from sinks.kafka import KafkaUnavailable
+from sinks.relay_errors import TransactionLost
 
 log = structlog.get_logger(__name__)
 
@@ -19,9 +20,9 @@ class RelayStats:
 
     Attributes
     ----------
-    published_rows : rows that Kafka acknowledged, by table
+    published_rows : rows in committed transactions, by table
     missing_records : journal entries that could not be read any more
-    latency : from a record's newest row at the socket to its acknowledgement, a count a record
+    latency : from a record's newest row at the socket to the commit of its transaction, a count a record
     trouble : why rows do not get through just now; None when they do
     last_trouble : the last reason there was, kept when it is over
     """
@@ -44,7 +45,7 @@ class RelayStats:
             state, self.trouble = "relaying", None
         else:
             self.trouble = self.last_trouble = str(error) or type(error).__name__
-            state = "away" if isinstance(error, KafkaUnavailable) else self.trouble
+            state = "away" if isinstance(error, KafkaUnavailable | TransactionLost) else self.trouble
         if state == self._said:
             return
         self._said = state

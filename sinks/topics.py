@@ -25,6 +25,11 @@ from sinks.kafka import KafkaConfig, KafkaUnavailable, client_options
 MESSAGE_BYTES_MAX = RECORD_BYTES_MAX + (128 << 10)
 """A topic's max.message.bytes: the longest record with its headers, of which gap ids may take 64 KiB."""
 
+_POSITIONS_SEGMENT_BYTES = 16 << 20
+"""A relay that starts reads all positions, and the segment being written is never compacted: of 1 GiB by default."""
+_POSITIONS_MARKERS_MS = 600_000
+"""How long compaction keeps the end of each transaction, 20 a second: far longer than anybody reads."""
+
 _CONNECT_S_MAX = 15.0
 _VISIBLE_S_MAX, _VISIBLE_POLL_S = 10.0, 0.05
 
@@ -102,7 +107,11 @@ def wanted_topics(config: KafkaConfig) -> tuple[WantedTopic, ...]:
         WantedTopic(config.topic_of(table.name), config.partitions, config.replication_factor, records)
         for table in TABLES
     ]
-    positions = common | {"cleanup.policy": "compact"}
+    positions = common | {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(_POSITIONS_SEGMENT_BYTES),
+        "delete.retention.ms": str(_POSITIONS_MARKERS_MS),
+    }
     return (*tables, WantedTopic(config.positions_topic, 1, config.replication_factor, positions))
 
 

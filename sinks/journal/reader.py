@@ -57,6 +57,21 @@ class JournalReader:
         self._close_cursor()
         self.position, self._floor = position, 0
 
+    def fits(self, offset: int, crc32c: int | None) -> bool:
+        """Whether the journal may go on at `offset`, behind an entry whose value has the checksum `crc32c`.
+
+        False when that entry is another one, or when the journal ends before it.
+        """
+        if offset == 0:
+            return True
+        self.seek(offset - 1)
+        entries = self.read(1)
+        self.take_missing()
+        self.seek(offset)
+        if not entries:
+            return self.control.furthest() >= offset
+        return entries[0].offset >= offset or crc32c in (None, entries[0].record.crc32c)
+
     def take_missing(self) -> list[range]:
         """Ranges of offsets that `read` had to pass over since the last call: damaged, or trimmed before we came."""
         missing, self._missing = self._missing, []

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from codec.records import Record
 from codec.tables import TABLES
 from sinks import topics
+from sinks.journal import Journal
 from sinks.kafka import KafkaConfig, client_options
+from sinks.relay import Relay
+from tests.support.records import random_records
 
 Received: TypeAlias = ConsumerRecord[Any, bytes]
+
+SETTLE_S_MAX = 1.0
+PREFIXES = (f"relay{number}" for number in itertools.count())
+"""Topic prefixes that no other test uses."""
 
 
 def make_topics(config: KafkaConfig) -> None:
@@ -22,27 +32,45 @@ def make_topics(config: KafkaConfig) -> None:
 
 
 async def _read_topics(config: KafkaConfig) -> dict[tuple[str, int], list[Received]]:
-    consumer = AIOKafkaConsumer(**client_options(config, "test"), max_partition_fetch_bytes=16 << 20)
+    consumer = AIOKafkaConsumer(
+        **client_options(config, "test"), isolation_level="read_committed", max_partition_fetch_bytes=16 << 20
+    )
+    names = [config.topic_of(table.name) for table in TABLES]
+    places = [TopicPartition(name, partition) for name in names for partition in range(config.partitions)]
     await consumer.start()
     try:
-        names = [config.topic_of(table.name) for table in TABLES]
-        places = [TopicPartition(name, partition) for name in names for partition in range(config.partitions)]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(places)
+        ends = await _readable_ends(config, consumer, places)
         received: dict[tuple[str, int], list[Received]] = defaultdict(list)
-        left = sum(ends.values())
-        while left:
+        # The position, not the records: markers of transactions have offsets too.
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
             for place, records in (await consumer.getmany(timeout_ms=1000)).items():
                 received[place.topic, place.partition] += records
-                left -= len(records)
         return dict(received)
     finally:
         await consumer.stop()
 
 
+async def _readable_ends(
+    config: KafkaConfig, consumer: AIOKafkaConsumer, places: list[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Up to where there are no open transactions: a commit is told some milliseconds before it can be seen."""
+    uncommitted = AIOKafkaConsumer(**client_options(config, "test"))
+    await uncommitted.start()
+    try:
+        deadline_s = time.monotonic() + SETTLE_S_MAX
+        while (ends := await consumer.end_offsets(places)) != await uncommitted.end_offsets(places):
+            if time.monotonic() > deadline_s:
+                break
+            await asyncio.sleep(0.02)
+        return dict(ends)
+    finally:
+        await uncommitted.stop()
+
+
 def read_topics(config: KafkaConfig) -> dict[tuple[str, int], list[Received]]:
-    """Every record of every topic, by (topic, partition)."""
+    """Every record of a committed transaction in the topics of all tables, by (topic, partition)."""
     return asyncio.run(_read_topics(config))
 
 
@@ -61,9 +89,25 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0, what: str
         time.sleep(0.01)
 
 
-def prefixes() -> Iterator[str]:
-    """Topic prefixes that no other test uses."""
-    number = 0
-    while True:
-        yield f"relay{number}"
-        number += 1
+def drained(relay: Relay, journal: Journal) -> Callable[[], bool]:
+    return lambda: relay.lag_rows(journal.rows_total) == 0
+
+
+def mixed_records(count: int, seed: int) -> list[Record]:
+    """Records received just now: a broker that restarts forgets producers whose records look a day old."""
+    now_ns = time.time_ns()
+    records = random_records(count, seed=seed, value_bytes=(0, 500, 5000, 40_000))
+    return [dataclasses.replace(each, partition=each.partition % 3, recv_ns=now_ns) for each in records]
+
+
+def append_all(journal: Journal, records: list[Record], size: int = 7) -> None:
+    for start in range(0, len(records), size):
+        journal.append(records[start : start + size])
+
+
+def offsets_of_places(config: KafkaConfig, records: list[Record]) -> dict[tuple[str, int], list[int]]:
+    """Where each of `records`, the journal's first ones, belongs."""
+    places: dict[tuple[str, int], list[int]] = {}
+    for offset, record in enumerate(records):
+        places.setdefault((config.topic_of(record.table), record.partition), []).append(offset)
+    return places

@@ -5,113 +5,33 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-import structlog
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from structlog.typing import EventDict
 
-from codec.records import Record
 from sinks import topics
-from sinks.journal import Journal, JournalReader
+from sinks.journal import Journal
 from sinks.kafka import KafkaConfig, headers_of
-from sinks.relay import RELAY_READER_NAME, Relay
-from tests.kafka.support import journal_offsets, make_topics, prefixes, read_topics, wait_until
+from tests.kafka.conftest import MakeRelay
+from tests.kafka.support import (
+    PREFIXES,
+    append_all,
+    drained,
+    journal_offsets,
+    make_topics,
+    mixed_records,
+    offsets_of_places,
+    read_topics,
+    wait_until,
+)
 from tests.support.kafka import KafkaServer
-from tests.support.records import make_record, random_records
+from tests.support.records import make_record
 
 pytestmark = pytest.mark.kafka
-PREFIXES = prefixes()
-
-MakeRelay = Callable[[KafkaConfig], Relay]
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    journal = Journal.open(tmp_path / "journal", free_bytes_min=0, worker="w-0", readers=(RELAY_READER_NAME,))
-    yield journal
-    journal.close()
-
-
-@pytest.fixture
-def make_relay(journal: Journal) -> Iterator[MakeRelay]:
-    """Relays of `journal`, stopped and closed at the end."""
-    made: list[tuple[Relay, JournalReader]] = []
-
-    def make(config: KafkaConfig) -> Relay:
-        reader = JournalReader(journal.path, RELAY_READER_NAME)
-        relay = Relay(reader, config, journal.worker)
-        journal.appended.append(relay.wake)
-        made.append((relay, reader))
-        relay.start()
-        return relay
-
-    yield make
-    for relay, reader in made:
-        relay.stop(0)
-        reader.close()
-
-
-@pytest.fixture
-def config(kafka_bootstrap: str) -> KafkaConfig:
-    """A Kafka with topics that no other test uses."""
-    config = KafkaConfig(kafka_bootstrap, topic_prefix=next(PREFIXES), partitions=3)
-    make_topics(config)
-    return config
-
-
-@pytest.fixture(scope="module")
-def own_server() -> Iterator[KafkaServer]:
-    """A broker that a test may stop, kill and freeze; it leaves it running."""
-    if not (shutil.which("java") and shutil.which("mvn")):
-        pytest.skip("only a real broker can be stopped")
-    with KafkaServer() as server:
-        yield server
-
-
-@pytest.fixture
-def own_config(own_server: KafkaServer) -> KafkaConfig:
-    config = KafkaConfig(own_server.bootstrap_servers, topic_prefix=next(PREFIXES), partitions=3)
-    make_topics(config)
-    return config
-
-
-@pytest.fixture
-def log_lines() -> Iterator[list[EventDict]]:
-    with structlog.testing.capture_logs() as lines:
-        yield lines
-
-
-def drained(relay: Relay, journal: Journal) -> Callable[[], bool]:
-    return lambda: relay.lag_rows(journal.rows_total) == 0
-
-
-def mixed_records(count: int, seed: int) -> list[Record]:
-    """Records received just now: a broker that restarts forgets producers whose records look a day old."""
-    now_ns = time.time_ns()
-    records = random_records(count, seed=seed, value_bytes=(0, 500, 5000, 40_000))
-    return [dataclasses.replace(each, partition=each.partition % 3, recv_ns=now_ns) for each in records]
-
-
-def append_all(journal: Journal, records: list[Record], size: int = 7) -> None:
-    for start in range(0, len(records), size):
-        journal.append(records[start : start + size])
-
-
-def offsets_of_places(config: KafkaConfig, records: list[Record]) -> dict[tuple[str, int], list[int]]:
-    """Where each of `records`, the journal's first ones, belongs."""
-    places: dict[tuple[str, int], list[int]] = {}
-    for offset, record in enumerate(records):
-        places.setdefault((config.topic_of(record.table), record.partition), []).append(offset)
-    return places
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4", "none"])
@@ -282,39 +202,3 @@ def test_an_outage_loses_and_repeats_nothing(
     assert journal_offsets(read_topics(own_config)) == offsets_of_places(own_config, records)
     events = [line["event"] for line in log_lines]
     assert events == ["relaying to Kafka", "not relaying to Kafka, trying again", "relaying to Kafka"]
-
-
-_RELAY_UNTIL_KILLED = """
-import sys, time
-from pathlib import Path
-from sinks import topics
-from sinks.journal import JournalReader
-from sinks.kafka import KafkaConfig
-from sinks.relay import Relay
-path, servers, prefix = sys.argv[1:]
-relay = Relay(JournalReader(Path(path), "relay"), KafkaConfig(servers, prefix, partitions=3), "w-0")
-relay.start()
-while True:
-    print(relay.stats.published_rows.total(), flush=True)
-    time.sleep(0.001)
-"""
-
-
-def test_killed_at_any_instant_it_loses_nothing(journal: Journal, make_relay: MakeRelay, config: KafkaConfig) -> None:
-    records = mixed_records(3000, seed=26)
-    append_all(journal, records)
-    for at_least_rows in (1, 200_000, 600_000):
-        command = [sys.executable, "-c", _RELAY_UNTIL_KILLED, str(journal.path)]
-        command += [config.bootstrap_servers, config.topic_prefix]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            rows = -1
-            while rows < at_least_rows:
-                line = process.stdout.readline().strip()
-                rows = int(line) if line.isdigit() else rows  # and log lines
-            process.kill()
-    relay = make_relay(config)
-    wait_until(drained(relay, journal))
-    expected = offsets_of_places(config, records)
-    for place, offsets in journal_offsets(read_topics(config)).items():
-        assert list(dict.fromkeys(offsets)) == expected[place], "repeats come later, nothing is left out"
