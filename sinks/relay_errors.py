@@ -29,6 +29,11 @@ class TransactionLost(TicktapeError):
 
     retriable = True
 
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            f"Kafka ended our transaction ({type(error).__name__}): it was open too long, or another process took over"
+        )
+
 
 class WorkerTaken(KafkaRefuses):
     """Another process relays under our worker's name. The one that started last wins; we wait until it is silent."""

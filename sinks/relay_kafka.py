@@ -21,6 +21,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
     TransactionCoordinatorFenced,
+    UnknownError,
     UnknownProducerId,
 )
 from aiokafka.producer.transaction_manager import TransactionState
@@ -53,8 +54,10 @@ _LOST = (
     OutOfOrderSequenceNumber,
     ProducerFenced,
     TransactionCoordinatorFenced,
+    UnknownError,  # a coordinator's, when it was stopped for so long that its cluster went on without it
     UnknownProducerId,
 )
+"""With these a transaction is over, and nobody but its producers is to blame."""
 
 
 def transactional_ids(config: KafkaConfig, worker: str) -> tuple[str, str]:
@@ -128,8 +131,8 @@ def failure(
     ends = [producer._sender.sender_task for producer in producers]
     causes = [error, *(end.exception() for end in ends if end is not None and end.done() and not end.cancelled())]
     causes += [cause.__cause__ for cause in causes if cause is not None]
-    if any(isinstance(cause, _LOST) for cause in causes):
-        return TransactionLost("Kafka ended our transaction: it was open for too long, or another one took its id")
+    if lost := next((cause for cause in causes if isinstance(cause, _LOST)), None):
+        return TransactionLost(lost)
     if isinstance(error, OSError) or (isinstance(error, KafkaError) and error.retriable):
         return KafkaUnavailable(config.bootstrap_servers, error)
     if not isinstance(error, KafkaError):

@@ -8,12 +8,14 @@ makes a reader read again and loses nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from sinks.journal.entries import first_of_era
 from sinks.journal.errors import ControlStateError
 
 CONTROL_FILE = "control.db"
@@ -25,6 +27,15 @@ CREATE TABLE IF NOT EXISTS readers
     (name TEXT PRIMARY KEY, position INTEGER NOT NULL, pins INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS blobs (name TEXT PRIMARY KEY, data BLOB NOT NULL);
 """
+
+
+def sync_path(path: Path) -> None:
+    """Make a file's contents, or a folder's names, survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class ControlState:
@@ -88,6 +99,32 @@ class ControlState:
     def worker(self) -> str:
         """The worker's name, made once."""
         return self._fact("worker", f"worker-{secrets.token_hex(4)}")
+
+    def begin_era(self, boot_id: str, era_written: int | None) -> None:
+        """Give offsets in a new era when the machine was started anew since the last call.
+
+        `era_written` is that of the newest segment, None when there is none: nothing was ever read then.
+        """
+        with self._transaction() as db:
+            kept = dict(db.execute("SELECT name, value FROM facts WHERE name IN ('boot_id', 'era')"))
+            era = max(int(kept.get("era", 0)), era_written or 0)
+            is_new = "era" not in kept and era_written is None
+            if not is_new and (not boot_id or kept.get("boot_id") != boot_id):
+                era += 1
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('boot_id', ?), ('era', ?)", (boot_id, str(era)))
+
+    def next_offset_min(self) -> int:
+        """No entry that is yet to come has a lesser offset: what any reader committed, or this era's first."""
+        with self._reading() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = 'era'").fetchone()
+        return max(self.furthest(), first_of_era(int(row[0]) if row else 0))
+
+    def sync(self) -> None:
+        """Make what was committed so far survive a power cut. In its file it is already; SQLite holds nothing back."""
+        with self._lock:
+            for path in (self.path.with_name(f"{CONTROL_FILE}-wal"), self.path.parent):
+                with contextlib.suppress(FileNotFoundError):  # no log: it is all in the database, which SQLite syncs
+                    sync_path(path)
 
     def register(self, name: str, oldest: int) -> int:
         """Make trimming wait for reader `name`; its position, which is `oldest` when it is new."""

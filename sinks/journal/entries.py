@@ -38,6 +38,9 @@ APPEND_BYTES_MAX = 1 << 30
 """All entries of one append; below what one writev takes, and below what the header can say."""
 assert APPEND_BYTES_MAX < 0x7FFFF000
 
+_ERA_BITS = 32
+"""An offset's upper half says in which era of the journal it was given, see `journal.py`."""
+
 _GAP_SEPARATOR = b"\0"
 _KINDS = tuple(RecordKind)
 assert [int(kind) for kind in _KINDS] == list(range(len(_KINDS)))
@@ -49,7 +52,7 @@ class Entry:
 
     Attributes
     ----------
-    offset : the entry's number, dense from 0
+    offset : the entry's number, dense within an era
     rows_total : rows of all entries up to and with this one, since the journal was made
     record : what was appended
     """
@@ -57,6 +60,15 @@ class Entry:
     offset: int
     rows_total: int
     record: Record
+
+
+def era_of(offset: int) -> int:
+    return offset >> _ERA_BITS
+
+
+def first_of_era(era: int) -> int:
+    """The least offset that is given in it."""
+    return era << _ERA_BITS
 
 
 class Trouble(enum.Enum):

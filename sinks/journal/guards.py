@@ -1,4 +1,4 @@
-"""What keeps a journal to one local appender: the lock file, and the refusal of network file systems."""
+"""What keeps a journal to one local appender, and tells when the machine may have lost its end."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _LOCAL_FUSE = frozenset({"fuse.ext2", "fuse.ext4", "fuse.fuse-overlayfs", "fuse.
 """FUSE with a name is mostly a network (sshfs, glusterfs, s3fs, gcsfuse, …): only these are let through."""
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
+_BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
 class FolderLock:
@@ -38,6 +39,14 @@ class FolderLock:
 
     def release(self) -> None:
         os.close(self._fd)
+
+
+def boot_id() -> str:
+    """Another one after each start of the machine; empty where the system does not say."""
+    try:
+        return _BOOT_FILE.read_text().strip()
+    except OSError:
+        return ""
 
 
 def refuse_network_file_system(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """The journal's one appender.
 
 Rule 1: what `append` returned from survives the loss of this process (with durability "power": of
-the machine's power). Rule 2: an append is kept whole or not at all. Rule 3: no offset that a reader
-has committed past is ever given to an entry, even if the disk lost the end of the journal since.
+the machine's power). Rule 2: an append is kept whole or not at all. Rule 3: no offset that anybody
+may have read is ever given to another entry, even if the disk lost the end of the journal since:
+after each start of the machine offsets go on in a new era, 2^32 further.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from codec.records import Record
-from sinks.journal.entries import encode_append
+from sinks.journal.control import sync_path
+from sinks.journal.entries import encode_append, era_of
 from sinks.journal.errors import JournalFull, JournalUnreadable, JournalWriteFailed
-from sinks.journal.guards import FolderLock, refuse_network_file_system
+from sinks.journal.guards import FolderLock, boot_id, refuse_network_file_system
 from sinks.journal.recovery import OpenReport, Recovered, id_of_segments, open_control, recover
 from sinks.journal.segments import SEGMENT_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, list_segments, segment_path
+from sinks.journal.synced import SyncedMark
 
 Durability = Literal["process", "power"]
 
@@ -36,7 +39,7 @@ class Journal:
     path : the folder
     id : 32 hex digits, made with the journal
     worker : the worker's name: as configured, or made once and kept
-    next_offset : of the next entry; entries are numbered densely from 0
+    next_offset : of the next entry; entries are numbered densely from 0 until the machine is started anew
     rows_total : rows appended since the journal was made
     size_bytes : of all segments
     report : what opening found amiss
@@ -63,7 +66,10 @@ class Journal:
         self._mutex = threading.Lock()
         self._fd: int | None = None
         try:
+            made = [each for each in (path, *path.parents) if not each.exists()]
             path.mkdir(parents=True, exist_ok=True)
+            for each in made:
+                sync_path(each.parent)
             refuse_network_file_system(path)
             self._folder_lock = FolderLock(path)
         except OSError as error:
@@ -117,10 +123,14 @@ class Journal:
                     self.path, f"its control state is of journal {self.id}, its segments of {known_id}"
                 )
             self.worker = worker or self.control.worker()
-            oldest = next((first_offset for first_offset, _ in list_segments(self.path)), 0)
+            found = list_segments(self.path)
+            oldest = next((first_offset for first_offset, _ in found), 0)
+            self.control.begin_era(boot_id(), era_of(found[-1][0]) if found else None)
             self.control.pin_only(tuple(readers))
             for name in readers:
                 self.control.register(name, oldest)
+            # Before anything can be read: what goes to others names the worker, the journal, and its offsets.
+            self.control.sync()
             self._resume(recover(self.path, min(self.control.positions().values(), default=oldest), self.report))
         except BaseException:
             self.control.close()
@@ -128,17 +138,24 @@ class Journal:
 
     def _resume(self, state: Recovered) -> None:
         """Go on behind the last entry, and behind whatever a reader saw that the disk has lost since."""
-        self.next_offset = max(state.next_offset, self.control.furthest())
+        self.next_offset = max(state.next_offset, self.control.next_offset_min())
         self.rows_total = state.rows_total
         self._segments = state.segments
         self.size_bytes = sum(size for _, size in self._segments)
         if state.appendable and self.next_offset == state.next_offset:
             self._fd = os.open(segment_path(self.path, self._segments[-1][0]), os.O_WRONLY | os.O_APPEND)
+        self._synced = SyncedMark(self.path, wanted=self._durable)
+        if self._durable:
+            for first_offset, _ in self._segments:  # whoever wrote them may have left that to the system
+                sync_path(segment_path(self.path, first_offset))
+            sync_path(self.path)
+            self._synced.move(self.next_offset)
 
     def close(self) -> None:
         """Give the folder up. What was appended stays."""
         with self._mutex:
             self._close_segment()
+            self._synced.close()
             self.control.close()
             self._folder_lock.release()
 
@@ -158,6 +175,8 @@ class Journal:
             self._write(parts, total_bytes)
             offsets = range(self.next_offset, self.next_offset + len(records))
             self.next_offset = offsets.stop
+            if self._durable:
+                self._synced.move(offsets.stop)
             self.rows_total += sum(record.rows for record in records)
         for wake in self.appended:
             wake()
@@ -170,6 +189,8 @@ class Journal:
 
     def _trim(self) -> None:
         passed = min(self.control.positions().values(), default=0)
+        if len(self._segments) > 1 and self._segments[1][0] <= passed:
+            self.control.sync()  # or a power cut could take positions back to before what is removed
         while len(self._segments) > 1 and self._segments[1][0] <= passed:
             first_offset, size = self._segments[0]
             segment_path(self.path, first_offset).unlink(missing_ok=True)
@@ -213,7 +234,7 @@ class Journal:
                     os.fsync(fd)
                 os.rename(unfinished, path)
                 if self._durable:
-                    self._sync_folder()
+                    sync_path(self.path)
             except BaseException:
                 os.close(fd)
                 raise
@@ -228,13 +249,6 @@ class Journal:
         """A last segment without an entry would share its name with the next one: that one replaces it."""
         if self._segments and self._segments[-1][0] == self.next_offset:
             self.size_bytes -= self._segments.pop()[1]
-
-    def _sync_folder(self) -> None:
-        fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
     def _write(self, parts: list[bytes], total_bytes: int) -> None:
         """Write one append to the last segment; on any failure cut it back to where it was."""

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from sinks.journal.control import CONTROL_FILE, ControlState
-from sinks.journal.entries import Entry
+from sinks.journal.entries import Entry, era_of
 from sinks.journal.errors import JournalNotFound
 from sinks.journal.segments import SegmentCursor, list_segments, segment_path
+from sinks.journal.synced import ReadableEnd
 
 _LIST_EVERY_S = 1.0
 """The next segment is looked for by its expected name at each poll, and by listing the folder this
@@ -38,6 +39,7 @@ class JournalReader:
         oldest = next((first_offset for first_offset, _ in list_segments(path)), 0)
         self.position = self.control.register(name, oldest)
         self.journal_id = self.control.journal_id()
+        self._readable = ReadableEnd(path)
         self._cursor: SegmentCursor | None = None
         self._sealed_before: int | None = None
         self._floor = 0
@@ -46,6 +48,7 @@ class JournalReader:
 
     def close(self) -> None:
         self._close_cursor()
+        self._readable.close()
         self.control.close()
 
     def commit(self, position: int) -> None:
@@ -69,7 +72,7 @@ class JournalReader:
         self.take_missing()
         self.seek(offset)
         if not entries:
-            return self.control.furthest() >= offset
+            return self.control.next_offset_min() >= offset
         return entries[0].offset >= offset or crc32c in (None, entries[0].record.crc32c)
 
     def take_missing(self) -> list[range]:
@@ -79,13 +82,16 @@ class JournalReader:
 
     def read(self, bytes_max: int = 16 << 20) -> list[Entry]:
         """The next entries, about `bytes_max` of them and at least one; [] at the end. Cheap to poll there."""
+        readable_before = self._readable.offset()
         while True:
             if self._cursor is None and not self._open_cursor():
                 return []
             assert self._cursor is not None
-            if entries := self._cursor.read(bytes_max, self._sealed_before):
+            if entries := self._cursor.read(bytes_max, self._sealed_before, readable_before):
                 if kept := self._from_position(entries):
                     return kept
+            elif self._cursor.is_bounded:
+                return []
             elif self._sealed_before is not None:
                 self._floor = self._sealed_before
                 self._close_cursor()
@@ -100,7 +106,7 @@ class JournalReader:
         """Leave out what lies before `position`; note what is missing before and between the rest."""
         kept = [entry for entry in entries if entry.offset >= self.position]
         for entry in kept:
-            if entry.offset > self.position:
+            if entry.offset > self.position and era_of(entry.offset) == era_of(self.position):
                 self._missing.append(range(self.position, entry.offset))
             self.position = entry.offset + 1
         return kept

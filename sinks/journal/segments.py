@@ -14,7 +14,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from sinks.journal.entries import HEADER_AND_NAMES_BYTES_MAX, MAGIC, Entry, Trouble, parse
+from sinks.journal.entries import HEADER_AND_NAMES_BYTES_MAX, MAGIC, Entry, Trouble, era_of, parse
 
 SEGMENT_BYTES = 64 << 20
 
@@ -108,6 +108,8 @@ class SegmentCursor:
         if self.header is None:
             self.damaged.append(DamagedPart(path, 0, SEGMENT_HEADER_BYTES, range(0)))
         self._stopped_at: tuple[int, int] | None = None
+        self._readable_before: int | None = None
+        self._is_bounded = False
         self._buffer = bytearray()
 
     def close(self) -> None:
@@ -118,30 +120,41 @@ class SegmentCursor:
         return os.fstat(self._fd).st_size
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether the last `read` stopped because what follows may not be read yet."""
+        return self._is_bounded
+
+    @property
     def removed(self) -> bool:
         """Whether the file is gone from its folder: trimmed, or replaced by a segment of the same name."""
         return os.fstat(self._fd).st_nlink == 0
 
-    def read(self, bytes_max: int, sealed_before: int | None) -> list[Entry]:
+    def read(self, bytes_max: int, sealed_before: int | None, readable_before: int | None = None) -> list[Entry]:
         """Entries from `position` on, about `bytes_max` of them; [] when there are no more for now.
 
         `sealed_before` is the first offset of the next segment, or None while there is none. In a
         sealed segment what lies at or past it belongs to an append that failed, and whatever does
         not verify is damaged. In the one being written, what does not verify and has nothing whole
-        behind it is its torn tail, and an append that is not whole yet is left for later.
+        behind it is its torn tail, and an append that is not whole yet is left for later, as is what
+        does not lie before `readable_before`.
         """
         state = os.fstat(self._fd)
         size, version = state.st_size, (state.st_size, state.st_mtime_ns)
         entries: list[Entry] = []
         if sealed_before is None and version == self._stopped_at:
             return entries
+        self._readable_before, self._is_bounded = readable_before, False
         while self.position < size and not entries:
             if not self._read_chunk(entries, min(bytes_max, size - self.position), size, sealed_before):
-                self._stopped_at = version
+                self._stopped_at = None if self._is_bounded else version
                 break
-        if not entries and sealed_before is not None and self.next_offset < sealed_before:
+        if not entries and not self._is_bounded and sealed_before is not None and self._lacks(sealed_before):
             self._pass_damage(max(size, self.position), sealed_before)  # the file was cut between two entries
         return entries
+
+    def _lacks(self, sealed_before: int) -> bool:
+        """Whether entries are missing at the end of a sealed segment. What the next era skips never was."""
+        return self.next_offset < sealed_before and era_of(self.next_offset) == era_of(sealed_before)
 
     def _read_chunk(self, entries: list[Entry], chunk_bytes: int, size: int, sealed_before: int | None) -> bool:
         """Read on by one chunk; False when there is nothing more to be had from a file of `size` bytes."""
@@ -159,6 +172,9 @@ class SegmentCursor:
                 continue
             if found.offset < self.next_offset:  # its header is damaged, or a stray from elsewhere
                 return self._skip_damage(size, sealed_before)
+            if self._readable_before is not None and found.offset >= self._readable_before:
+                self._is_bounded = True
+                return False
             if sealed_before is None:
                 if end_byte + found.append_left_bytes > size:
                     return False
@@ -206,6 +222,7 @@ class SegmentCursor:
         return True
 
     def _pass_damage(self, end_byte: int, next_offset: int) -> None:
-        lost = range(self.next_offset, next_offset)
+        is_counted = era_of(self.next_offset) == era_of(next_offset)
+        lost = range(self.next_offset, next_offset) if is_counted else range(0)
         self.damaged.append(DamagedPart(self.path, self.position, end_byte, lost))
         self.next_offset, self.position = next_offset, end_byte

@@ -312,14 +312,3 @@ def test_a_write_that_the_system_cuts_short_is_undone(tmp_path: Path) -> None:
     assert segment_files(tmp_path)[0].stat().st_size == size_bytes <= 1 << 16
     entries, _ = read_all(tmp_path)
     assert (len(entries), next_offset > 7) == (next_offset, True)
-
-
-def test_power_durability_syncs_each_append_and_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
-    for name in ("fsync", "fdatasync"):
-        monkeypatch.setattr(os, name, lambda fd, name=name: calls.append(name))
-    journal = Journal.open(tmp_path, durability="power", free_bytes_min=0)
-    journal.append([make_record()])
-    journal.append([make_record()])
-    assert calls == ["fsync", "fsync", "fdatasync", "fdatasync"]
-    journal.close()
