@@ -233,6 +233,10 @@ class Writer:
         stats.stored_rows[encoded.table.name] += stored.rows
         for letter in stored.dead_letters:
             stats.dead_letters[letter.feed, letter.reason] += 1
+        if stored.held:
+            log.info(
+                "left out rows that were stored before", table=encoded.table.name, token=block.token, rows=stored.held
+            )
         if stored.dead_letters:
             first = stored.dead_letters[0]
             log.error(

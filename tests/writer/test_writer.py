@@ -17,6 +17,7 @@ from codec.tables import CAPITAL_FLOW, TICKS, Table
 from sinks import commits
 from sinks import writer as writer_module
 from sinks.block_encoding import RecordSchemaUnknown
+from sinks.blocks import PlaceQueue
 from sinks.clickhouse import ClickHouse, ClickHouseConfig
 from sinks.clickhouse_errors import ClickHouseFolderLocked
 from sinks.journal import Journal, JournalReader
@@ -297,6 +298,91 @@ async def test_a_record_that_is_no_arrow_stream_becomes_a_dead_letter(
     )
     [row] = clickhouse.rows("SELECT length(payload) AS payload FROM ticktape.dead_letters")
     assert row["payload"] == 4096
+
+
+async def test_a_writer_that_is_killed_in_an_insert_leaves_the_same_block_to_the_next_one(
+    tmp_path: Path, journal: Journal, server: ClickHouseHttp, remote: ClickHouse
+) -> None:
+    """The journal keeps the names of blocks as Kafka does, those of all its tables in one change."""
+    log = JournalRecordLog(tmp_path / "journal")
+    killed = Writer(log, remote)
+    server.fail_inserts(Fault.ERROR_AFTER, count=1000, code=159)
+    killed.start()
+    await until(lambda: is_ready(killed))
+    journal.append([*ticks(3), make_table_record(CAPITAL_FLOW, 10, seed=1)])
+    await until(lambda: counts(remote)[0] == 30 and counts(remote, "capital_flow")[0] == 10)
+    assert killed._task is not None
+    killed._task.cancel()
+    await asyncio.wait([killed._task])
+    with pytest.raises(RecordLogUnavailable, match="another process"):
+        await JournalRecordLog(tmp_path / "journal").start(killed._let_go, killed._stored_until)
+    await log.stop()
+    first = set(server.tokens())
+    assert committed(tmp_path) == 0
+
+    journal.append(ticks(2))
+    server.stop()
+    server.start()  # it forgets the faults, and its tokens
+    again = make_writer(tmp_path, remote)
+    again.start()
+    await until(lambda: committed(tmp_path) == 6)
+    assert first & set(server.tokens()) == set(), "what the table holds whole needs no insert"
+    await again.stop(5.0)
+    assert counts(remote) == (50, 50)
+    assert counts(remote, "capital_flow") == (10, 10)
+
+
+async def test_a_journal_whose_state_was_lost_is_read_anew_and_nothing_stored_twice(
+    tmp_path: Path, journal: Journal, clickhouse: ClickHouse
+) -> None:
+    journal.append(ticks(5))
+    writer = make_writer(tmp_path, clickhouse)
+    writer.start()
+    await until(lambda: committed(tmp_path) == 5)
+    await writer.stop(5.0)
+    reader = JournalReader(tmp_path / "journal", "other")
+    with reader.control._transaction() as control:
+        control.execute("DELETE FROM readers")
+        control.execute("DELETE FROM blobs")
+    reader.close()
+    writer = make_writer(tmp_path, clickhouse)
+    writer.start()
+    await until(lambda: committed(tmp_path) == 5)
+    await writer.stop(5.0)
+    assert counts(clickhouse) == (50, 50)
+
+
+async def test_a_place_whose_epoch_may_be_over_gets_no_insert(server: ClickHouseHttp) -> None:
+    remote = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
+    log = ScriptedLog(scripted(0, 2))
+    log.epoch_over = True
+    writer = Writer(log, remote)
+    writer.start()
+    await until(lambda: "no heartbeat" in (writer.stats.record_log.trouble or ""))
+    assert server.tokens() == []
+    log.epoch_over = False
+    await until_stored(writer, 20)
+    await writer.stop(5.0)
+    remote.close()
+
+
+async def test_named_blocks_that_need_more_than_the_bound_are_fetched_all_the_same(
+    server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = scripted(0, 20)
+    monkeypatch.setattr(writer_module, "HELD_BYTES_MAX", 5 * len(records[0].record.value))
+    queue = PlaceQueue(("t", 0))
+    for record in records:
+        queue.append(record, 0)
+    remote = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
+    log = ScriptedLog(records)
+    log.beginnings["t", 0] = Beginning(Position(0, intents=(queue.cut().name,)))
+    writer = Writer(log, remote)
+    writer.start()
+    await until_stored(writer, 200)
+    await writer.stop(5.0)
+    assert len(server.tokens()) == 1
+    remote.close()
 
 
 async def test_a_table_that_does_not_fit_ends_the_writer(
