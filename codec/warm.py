@@ -33,6 +33,7 @@ from codec.markets import HK
 from codec.opend.decoder import ControlFrame, OpenDDecoder
 from codec.opend.protocol import BodyFormat, ProtoId, pack_frame
 from codec.opend.replies import Asked, ReplyDecoder
+from codec.opend.websocket_packets import frames_from_packets
 from codec.spans import Span
 from codec.symbols import SymbolTable
 from codec.websocket import take_messages
@@ -86,6 +87,7 @@ def _warm_common(symbols: SymbolTable) -> None:
 
 def _warm_opend(symbols: SymbolTable, clock: MarketClock) -> None:
     OpenDDecoder(symbols, clock).decode(np.zeros(PAD_BYTES, np.uint8), 0, 0, 0, TickBuffer(capacity=1))
+    frames_from_packets(np.zeros(PAD_BYTES, np.uint8), 0, np.zeros(1, np.int64), 0, 0)
     replies = ReplyDecoder(symbols, clock, source="", gateway="")
     lines = GetCapitalFlowResponse(retType=0)
     lines.s2c.flowItemList.add(inFlow=0, time=_TIME)

@@ -108,6 +108,7 @@ class OpenDGateway:
             clock,
             gateway_id=self._gateway_id,
             body_bytes_max=config.body_bytes_max,
+            checks_sha1=config.wire.has_sha1,
         )
         self._replies = ReplyDecoder(
             self.lane.symbols,

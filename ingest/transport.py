@@ -30,6 +30,10 @@ class TcpTransport(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
 
+    async def connect(self, host: str, port: int) -> None:
+        """Connect. Raises OSError."""
+        await asyncio.get_running_loop().create_connection(lambda: self, host, port)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one only in shape
 

@@ -30,7 +30,13 @@ class WebSocketTransport(asyncio.BufferedProtocol):
     message_bytes_max : a longer message ends the connection
     """
 
-    def __init__(self, owner: TransportOwner, buffer: ReceiveBuffer, *, message_bytes_max: int) -> None:
+    def __init__(
+        self,
+        owner: TransportOwner,
+        buffer: ReceiveBuffer,
+        *,
+        message_bytes_max: int,
+    ) -> None:
         self._owner = owner
         self._buffer = buffer
         self._message_bytes_max = message_bytes_max
@@ -124,16 +130,6 @@ class WebSocketTransport(asyncio.BufferedProtocol):
             return
         self._session.send(data)
         self._flush()
-
-    def ping(self, payload: bytes) -> None:
-        """Send a ping beside those that keep the link alive."""
-        if self._transport is not None and self._session is not None:
-            self._session.ping(payload)
-            self._flush()
-
-    def take_pongs(self) -> list[bytes]:
-        """The payloads of the pongs that came, the answers to our own pings among them; each given once."""
-        return self._session.take_pongs() if self._session is not None else []
 
     def pause(self) -> None:
         """Hand over nothing until `resume`; TCP then slows the sender."""

@@ -11,7 +11,6 @@ Rule 3: no byte that was sent or received gets into a text: messages hold secret
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,8 +31,6 @@ SILENCE_NS_MAX = 90_000_000_000
 SWITCHING_PROTOCOLS = 101
 """HTTP's word for: from here on it is a WebSocket."""
 CONTROL_BYTES_MAX = 125
-PONGS_MAX = 64
-"""Kept until somebody asks; a server may send them unasked."""
 MESSAGES_MAX = 1 << 14
 """Handed over at once."""
 _OPCODES = frozenset(Opcode)
@@ -75,7 +72,6 @@ class WebSocketSession:
         )
         self.message_start = 0
         self.message_ends: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._pongs: deque[bytes] = deque(maxlen=PONGS_MAX)
         self.reason: str | None = None
         self.close_code: int | None = None
         self.failure: HandshakeFailed | None = None
@@ -101,23 +97,11 @@ class WebSocketSession:
             self._library.send_binary(message)
             self._collect()
 
-    def ping(self, payload: bytes = b"") -> None:
-        """Queue a ping, whose payload will be among those of `take_pongs`."""
-        if self.state is State.OPEN:
-            self._library.send_ping(payload)
-            self._collect()
-
     def take_outgoing(self) -> bytes:
         """What must be sent now, oldest first; each byte is given once."""
         outgoing = b"".join(self._outgoing)
         self._outgoing.clear()
         return outgoing
-
-    def take_pongs(self) -> list[bytes]:
-        """The payloads of the last pongs that came, each given once."""
-        pongs = list(self._pongs)
-        self._pongs.clear()
-        return pongs
 
     def heard(self, now_ns: int) -> None:
         """The socket wrote to `raw`."""
@@ -144,7 +128,8 @@ class WebSocketSession:
         if not self._held and now_ns - self._heard_ns >= SILENCE_NS_MAX:
             self._end(f"nothing came for {(now_ns - self._heard_ns) / 1e9:.0f} s, no pong either", None)
         elif now_ns >= self._ping_due_ns:
-            self.ping()
+            self._library.send_ping(b"")
+            self._collect()
             self._ping_due_ns = now_ns + PING_EVERY_NS
 
     def end(self, reason: str) -> None:
@@ -275,10 +260,8 @@ class WebSocketSession:
                 gathered = self._fragments if self._fragments is not None else bytearray()
                 gathered += frame.data
                 self._fragments, self._assembled = (None, gathered) if frame.fin else (gathered, None)
-            case Opcode.PONG:
-                self._pongs.append(bytes(frame.data))
             case _:
-                pass  # the library answers pings, and closes
+                pass  # the library answers pings, and closes; a pong has been heard
 
     def _closed_by_library(self) -> None:
         error, close = self._library.parser_exc, self._library.close_rcvd

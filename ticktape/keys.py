@@ -8,6 +8,7 @@ from codec.opend.cipher import BadKey, RsaCipher
 from codec.opend.protocol import BodyFormat
 from ingest.flow_list.headers import BadHeaders, parse_headers
 from ingest.opend.encryption import WireMode
+from ingest.opend.front import WebSocketPort
 from ticktape.settings import BadSettings, FlowListSettings, OpenDSettings
 from ticktape.settings.fields import read_text_file
 
@@ -17,10 +18,12 @@ _FILE_BYTES_MAX = 64 << 10
 
 def wire_mode(gateway: OpenDSettings) -> WireMode:
     """How to talk to this gateway. Raises BadSettings where its key cannot be used."""
-    key = gateway.rsa_key_file
+    rsa, secret = gateway.rsa_key_file, gateway.websocket_key
+    key = secret.get_secret_value() if secret is not None else ""
     return WireMode(
         BodyFormat[gateway.body_format.upper()],
-        read_rsa_key(key, f"gateway {gateway.name}: rsa_key_file") if key else None,
+        read_rsa_key(rsa, f"gateway {gateway.name}: rsa_key_file") if rsa else None,
+        WebSocketPort(gateway.url, key) if gateway.is_websocket else None,
     )
 
 

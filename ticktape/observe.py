@@ -44,7 +44,7 @@ def run_observe(settings: Settings, duration_s: float) -> Exit:
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     failed = False
     for gateway in settings.gateway:
-        if not isinstance(gateway, OpenDSettings) or not gateway.url.startswith("tcp://"):
+        if not isinstance(gateway, OpenDSettings):
             continue
         try:
             visit = _watch(settings, gateway, duration_s)
@@ -60,7 +60,7 @@ def run_observe(settings: Settings, duration_s: float) -> Exit:
 
 def _watch(settings: Settings, gateway: OpenDSettings, duration_s: float) -> Visit:
     port = gateway.port
-    assert port is not None, "a tcp:// URL names its port"
+    assert port is not None, "settings let no other URL pass"
     with (
         Progress(
             TextColumn("watching {task.description}"),

@@ -30,6 +30,7 @@ from ingest.opend.requests import Security
 from ingest.opend.session import OpenDSession, State
 from ingest.opend.subscriber import Subscriber
 from ingest.opend.upkeep import Upkeep
+from ingest.opend.websocket_transport import OpenDWebSocket
 from ingest.pipeline import TickPipeline
 from ingest.receive_buffer import ReceiveBuffer
 from ingest.tick_polls import TickPolls
@@ -69,7 +70,7 @@ class OpenDConnection:
     tick_polls : whose ticks to pull again and again
     poller : what else to ask again and again
     state, names : of the gateway; they outlive the connection
-    wire : format and encryption of the bodies
+    wire : format and encryption of the bodies, or the WebSocket port
     body_bytes_max : a longer frame ends the connection
     """
 
@@ -101,7 +102,11 @@ class OpenDConnection:
         self._watcher = watcher
         self._session: OpenDSession | None = None
         self._buffer = ReceiveBuffer(capacity_max=max(1 << 20, body_bytes_max + HEADER_BYTES + _SPARE_BYTES))
-        self._transport = TcpTransport(self, self._buffer)
+        self._transport: TcpTransport | OpenDWebSocket = (
+            TcpTransport(self, self._buffer)
+            if wire.websocket is None
+            else OpenDWebSocket(self, self._buffer, wire.websocket, body_bytes_max=body_bytes_max)
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._recv_ns = 0
@@ -113,16 +118,18 @@ class OpenDConnection:
         return self._session is not None and self._session.state is State.READY
 
     async def run(self, host: str, port: int) -> str:
-        """Connect, and return why it ended.
+        """Connect, where configured to the WebSocket port instead, and return why it ended.
 
         Raises
         ------
         OSError, TimeoutError
             There was no connection to begin with.
         """
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await loop.create_connection(lambda: self._transport, host, port)
+            if isinstance(self._transport, TcpTransport):
+                await self._transport.connect(host, port)
+            else:
+                await self._transport.connect()
         try:
             self._session = OpenDSession(self._decoder, now_ns=time.monotonic_ns(), wire=self._wire)
             self._read()

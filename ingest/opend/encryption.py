@@ -21,6 +21,7 @@ from codec.opend.cipher import Cipher, RsaCipher, Undecryptable, aes_cipher
 from codec.opend.decoder import Refused
 from codec.opend.protocol import HEADER, HEADER_BYTES, MAGIC, BodyFormat, PacketEncAlgo, ProtoId
 from codec.spans import Span
+from ingest.opend.front import WebSocketPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,12 @@ class WireMode:
     ----------
     body_format : of our requests, so of the replies; pushes are asked for in it
     rsa : the cipher of InitConnect; None for a connection without encryption
+    websocket : the port to go to instead of the TCP port; its packets are protobuf, and not encrypted by us
     """
 
     body_format: BodyFormat = BodyFormat.PROTOBUF
     rsa: RsaCipher | None = None
+    websocket: WebSocketPort | None = None
 
     @property
     def algorithm(self) -> PacketEncAlgo:
@@ -42,8 +45,15 @@ class WireMode:
         return PacketEncAlgo.NONE if self.rsa is None else PacketEncAlgo.AES_CBC
 
     @property
+    def has_sha1(self) -> bool:
+        """Whether each frame brings the SHA-1 of its body."""
+        return self.websocket is None
+
+    @property
     def hint(self) -> str:
         """What may be wrong on either side when the greeting makes no sense."""
+        if self.websocket is not None:
+            return "is it OpenD's WebSocket port, and websocket_key its key?"
         if self.rsa is None:
             return "if OpenD has an rsa_private_key, set rsa_key_file to the same key"
         return "has OpenD the key of our rsa_key_file as its rsa_private_key?"

@@ -24,6 +24,7 @@ from ingest.opend.observation import Observation, Observed
 from ingest.opend.probe import GatewayUnreachable
 from ingest.opend.requests import Security, pull_request, sub_request, unsub_request
 from ingest.opend.session import OpenDSession
+from ingest.opend.streams import Stream, open_stream
 from protos.opend import subscription_pb2
 
 UNSUBSCRIBE_AFTER_S = 61.0
@@ -75,26 +76,26 @@ async def observe_gateway(
     """
     try:
         async with asyncio.timeout(_GREETING_S_MAX):
-            reader, writer = await asyncio.open_connection(host, port)
+            stream = await open_stream(host, port, wire)
     except TimeoutError:
         raise GatewayUnreachable(f"{host}:{port} takes no connection within {_GREETING_S_MAX:g} s") from None
     except OSError as error:
         raise GatewayUnreachable(f"cannot connect to {host}:{port}: {error.strerror or error}") from error
     try:
-        return await _Visitor(reader, writer, source, wire).visit(wanted, duration_s, quota_reserve, tell)
+        return await _Visitor(stream, source, wire).visit(wanted, duration_s, quota_reserve, tell)
     except OSError as error:
         raise GatewayUnreachable(f"the connection broke: {error.strerror or error}") from error
     finally:
-        writer.transport.abort()
+        stream.abort()
 
 
 class _Visitor:
     """One connection, read until told otherwise; whatever ticks it brings are observed."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: str, wire: WireMode) -> None:
+    def __init__(self, stream: Stream, source: str, wire: WireMode) -> None:
         symbols = SymbolTable(1)
-        self._reader, self._writer = reader, writer
-        self._decoder = OpenDDecoder(symbols, MarketClock())
+        self._stream = stream
+        self._decoder = OpenDDecoder(symbols, MarketClock(), checks_sha1=wire.has_sha1)
         self._session = OpenDSession(self._decoder, now_ns=time.monotonic_ns(), wire=wire)
         self._observation = Observation(symbols, source)
         self._ticks = TickBuffer()
@@ -181,11 +182,11 @@ class _Visitor:
     async def _read(self, timeout_s: float) -> None:
         """Read once, for no longer than `timeout_s`, and do what the session is due to do."""
         self._handle(self._session.tick(time.monotonic_ns(), int(time.time())))
-        self._writer.write(self._session.take_outgoing())
+        self._stream.write(self._session.take_outgoing())
         chunk = b""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                chunk = await self._reader.read(_READ_BYTES)
+                chunk = await self._stream.read(_READ_BYTES)
                 if not chunk:
                     raise GatewayUnreachable(f"the gateway closed the connection{self._hint}")
         now_s = time.monotonic()

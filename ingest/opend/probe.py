@@ -22,6 +22,7 @@ from ingest.opend.gateway_state import GatewayState
 from ingest.opend.remedies import Ailment
 from ingest.opend.rights import Rights
 from ingest.opend.session import OpenDSession
+from ingest.opend.streams import Stream, open_stream
 from protos.opend import global_state_pb2, subscription_pb2, user_info_pb2
 
 _READ_BYTES = 64 << 10
@@ -66,11 +67,11 @@ async def probe_gateway(host: str, port: int, timeout_s: float = 5.0, *, wire: W
     """
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, port)
+            stream = await open_stream(host, port, wire)
             try:
-                return await _visit(reader, writer, wire)
+                return await _visit(stream, wire)
             finally:
-                writer.transport.abort()
+                stream.abort()
     except TimeoutError:
         raise GatewayUnreachable(
             f"{host}:{port} did not answer as an OpenD within {timeout_s:g} s; {wire.hint}"
@@ -79,16 +80,17 @@ async def probe_gateway(host: str, port: int, timeout_s: float = 5.0, *, wire: W
         raise GatewayUnreachable(f"cannot connect to {host}:{port}: {error.strerror or error}") from error
 
 
-async def _visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: WireMode) -> ProbeReport:
-    session = OpenDSession(OpenDDecoder(SymbolTable(1), MarketClock()), now_ns=time.monotonic_ns(), wire=wire)
+async def _visit(stream: Stream, wire: WireMode) -> ProbeReport:
+    decoder = OpenDDecoder(SymbolTable(1), MarketClock(), checks_sha1=wire.has_sha1)
+    session = OpenDSession(decoder, now_ns=time.monotonic_ns(), wire=wire)
     ticks, waiting = TickBuffer(1), b""
     ready: Ready | None = None
     replies: dict[ProtoId, Message] = {}
     unanswered = {ProtoId.GET_GLOBAL_STATE, ProtoId.GET_USER_INFO, ProtoId.GET_SUB_INFO}
     asked_s = 0.0
     while unanswered:
-        writer.write(session.take_outgoing())
-        chunk = await reader.read(_READ_BYTES)
+        stream.write(session.take_outgoing())
+        chunk = await stream.read(_READ_BYTES)
         if not chunk:
             raise GatewayUnreachable(f"the gateway closed the connection during the greeting; {wire.hint}")
         waiting += chunk

@@ -41,6 +41,7 @@ from ingest.opend.events import (
     Replied,
     UnknownMessage,
 )
+from ingest.opend.front import RET_TIMED_OUT
 from protos.opend import (
     global_state_pb2,
     init_connect_pb2,
@@ -369,7 +370,8 @@ class OpenDSession:
             if proto_id is ProtoId.INIT_CONNECT:
                 return self._close(Signal.REFUSED, f"InitConnect was refused: {text or 'no reason given'} ({ret_type})")
             asked = NO_SERIAL if proto_id in _PUSHES else serial
-            return [Failed(asked, proto_id, ret_type, error_code, text or "no reason given", timed_out=False)]
+            timed_out = ret_type == RET_TIMED_OUT  # the gateway itself had no answer: that is no refusal
+            return [Failed(asked, proto_id, ret_type, error_code, text or "no reason given", timed_out=timed_out)]
         if proto_id is ProtoId.INIT_CONNECT:
             return self._accepted(reply, now_ns)
         if proto_id is ProtoId.NOTIFY:

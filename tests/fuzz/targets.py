@@ -6,7 +6,7 @@ from codec.warm import warm
 from tests.fuzz import longport, opend, opend_replies
 from tests.fuzz.flow_list import FlowLists
 from tests.fuzz.target import Target
-from tests.fuzz.websocket import Frames
+from tests.fuzz.websocket import Frames, Packets
 
 TARGETS: tuple[type[Target], ...] = (
     opend.TickFrames,
@@ -22,6 +22,7 @@ TARGETS: tuple[type[Target], ...] = (
     longport.Decimals,
     FlowLists,
     Frames,
+    Packets,
 )
 
 

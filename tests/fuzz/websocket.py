@@ -1,4 +1,4 @@
-"""WebSocket frames of a server, and which messages are whole packets of LongPort."""
+"""WebSocket frames of a server, which messages are whole packets of LongPort, and packets of OpenD's WebSocket port."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from websockets.frames import Opcode
 from codec.bits import PAD_BYTES
 from codec.clock import MarketClock
 from codec.longport.messages import whole_messages
+from codec.opend.websocket_packets import REPLY_HEADER, SIGN, frames_from_packets
 from codec.websocket import ALL_READ, NO_ROOM, OTHER, take_messages
 from tests.codec.longport import packing
+from tests.codec.test_websocket_packets import frame_of
 from tests.fuzz.guarded import GuardedMemory
 from tests.fuzz.target import Reader, Target
 from tests.websocket.talk import by_library, by_session, frame
@@ -82,4 +84,63 @@ class Frames(Target):
         heard = by_session([data], _MESSAGE_BYTES_MAX, ends_max=50, room=2 * _MESSAGE_BYTES_MAX)
         oracle = by_library(data, _MESSAGE_BYTES_MAX)
         assert heard.messages == oracle.messages
+        return True
+
+
+class PacketReader:
+    """Makes frames of packets where they lie, in a copy of the input."""
+
+    def __init__(self, memory: GuardedMemory) -> None:
+        self._memory = memory
+
+    def read(self, source: NDArray[np.uint8], start: int, stop: int) -> object:
+        data = self._memory.copy(source[start : stop + PAD_BYTES])
+        ends = self._memory.copy(packet_ends(source[start:stop].tobytes()))
+        seen: list[object] = []
+        index, at, into_at = frames_from_packets(data, 0, ends, 0, 0)
+        while index < len(ends):
+            assert 0 <= into_at <= at <= ends[index]
+            seen.append((index, data[at : ends[index]].tobytes()))
+            index, at, into_at = frames_from_packets(data, int(ends[index]), ends, index + 1, into_at)
+        assert index == len(ends)
+        return seen, data[:into_at].tobytes()
+
+
+def packet_ends(data: bytes) -> NDArray[np.int64]:
+    """Where messages end that begin with each `SIGN`; what is before the first is one too."""
+    ends = [at for at in range(1, len(data)) if data.startswith(SIGN, at)]
+    return np.array([*ends, len(data)], np.int64)
+
+
+class Packets(Target):
+    """Messages of OpenD's WebSocket port."""
+
+    name = "opend-websocket"
+
+    def corpus(self, corpus_seed: int) -> list[bytes]:
+        chance = random.Random(corpus_seed)
+        heads = [(3011, 0, 0), (3010, 2**32 - 1, 0), (1, 1, 0), (2, 0, 0), (3010, 5, 3), (3010, 2**32, 0)]
+        return [
+            REPLY_HEADER.pack(SIGN, *head, b"") + chance.randbytes(chance.choice((0, 1, 7, 8, 100))) for head in heads
+        ]
+
+    def hostile(self, chance: random.Random) -> bytes:
+        return (SIGN + bytes(chance.choice((0, 1, 35, 36)))) * chance.choice((10, 2000))
+
+    def reader(self, memory: GuardedMemory, clock: MarketClock, chance: random.Random, fill: int) -> Reader:
+        return PacketReader(memory)
+
+    def check(self, data: bytes) -> bool:
+        ends, source = packet_ends(data), np.frombuffer(data + bytes(PAD_BYTES), np.uint8).copy()
+        packets = [data[begin:end] for begin, end in zip((0, *ends), ends, strict=False)]
+        frames = [frame_of(packet) for packet in packets]
+        index, into_at = 0, 0
+        while True:
+            begin = int(ends[index - 1]) if index else 0
+            index, _, into_at = frames_from_packets(source, begin, ends, index, into_at)
+            if index == len(ends):
+                break
+            assert frames[index] is None
+            index += 1
+        assert source[:into_at].tobytes() == b"".join(frame for frame in frames if frame is not None)
         return True

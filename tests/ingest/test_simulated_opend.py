@@ -10,6 +10,8 @@ import pytest
 
 from codec.tables import DEAD_LETTERS, GAPS
 from ingest.opend import session as session_module
+from ingest.opend.encryption import WireMode
+from ingest.opend.front import WebSocketPort
 from tests.ingest.dressed import wire_mode
 from tests.ingest.journal import until
 from tests.ingest.running import running
@@ -31,10 +33,12 @@ RUNS = {
     "everything": _EVERYTHING,
     "everything, encrypted": _EVERYTHING,
     "everything, encrypted JSON": _EVERYTHING,
+    "everything, WebSocket": "mid-frame-close=8,duplicate=0.2,cached-repush=20,split",
     "outages": "logout@0.2+0.3,backend-lost@0.6+0.2,right-lost@1+0.2",
 }
 """Strengths at which each fault strikes in a second and a half, whatever its luck."""
 OUTAGES = {"not_logged_in", "gateway_lost_backend", "quote_right_lost"}
+KEY = "a key of the WebSocket port"
 MODES = {"everything, encrypted": "ecb", "everything, encrypted JSON": "json-cbc"}
 
 
@@ -49,7 +53,8 @@ def simulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str
             options = ("--symbols", SYMBOLS, "--rate", RATE, "--ticks-max", TICKS, "--seed", seed)
             security = simulator_options(MODES.get(name, "plain"), key_file)
             faults = ("--faults", RUNS[name], "--log-format", "json")
-            return stack.enter_context(opend_simulator(*options, *security, *faults))
+            websocket = ("--websocket-port", 0, "--websocket-key", KEY)
+            return stack.enter_context(opend_simulator(*options, *security, *faults, *websocket))
 
         yield dict(zip(RUNS, threads.map(start, range(len(RUNS)), RUNS), strict=True))
 
@@ -62,7 +67,10 @@ async def test_what_is_journaled_is_what_was_traded(
     if name == "stall":
         monkeypatch.setattr(session_module, "SILENCE_NS_MAX", 3_000_000_000)
     symbols = [listing.symbol for listing in list_symbols(SYMBOLS)]
-    async with running(opend.port, *symbols, wire=wire_mode(MODES.get(name, "plain"))) as run:
+    mode = wire_mode(MODES.get(name, "plain"))
+    if "WebSocket" in name:
+        mode = WireMode(websocket=WebSocketPort(f"ws://127.0.0.1:{opend.websocket_port}", KEY))
+    async with running(opend.port, *symbols, wire=mode) as run:
         await until(lambda: run.pipeline.stats.journaled_rows["ticks"] >= TICKS, timeout_s=40)
         if name == "outages":  # the last one may come when everything is traded
             await until(lambda: {row["cause"] for row in run.journal.rows(GAPS.name)} >= OUTAGES, timeout_s=40)

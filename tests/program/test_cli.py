@@ -158,7 +158,6 @@ def test_a_wrong_key_ends_every_command_with_2_and_one_line(folder: Path, run: R
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("tcp://", "ws://"), "gateway opend-1: OpenD's WebSocket port is not in this version yet"),
         (
             ('kind = "opend"\nsource = "futu"', 'kind = "longport"'),
             "gateway opend-1: app_key is missing: set TICKTAPE_GATEWAY__OPEND_1__APP_KEY or app_key_file",

@@ -64,6 +64,12 @@ def complaint(file: Path, text: str, **environ: str) -> str:
         ("kafka = 3", "[kafka] must be a table of keys, not 3"),
         (GATEWAY + 'urll = "x"', ":4: gateway opend-1: urll is no known key; did you mean url?"),
         (GATEWAY + 'url = "tcp://x"', "gateway opend-1: url must be tcp://host:port or ws://host:port"),
+        (GATEWAY + 'url = "ws://x"', "gateway opend-1: url names no port: OpenD's WebSocket port has no default"),
+        (
+            GATEWAY + 'url = "ws://x:1"\nbody_format = "json"',
+            "body_format json is not spoken on OpenD's WebSocket port",
+        ),
+        (GATEWAY + 'url = "wss://x:1"\nrsa_key_file = "k"', "rsa_key_file is not used on OpenD's WebSocket port"),
         (GATEWAY + 'url = "tcp://x:70000"', "with a port of at most 65535"),
         (GATEWAY + 'websocket_key = "k"', "use websocket_key_file or TICKTAPE_GATEWAY__OPEND_1__WEBSOCKET_KEY"),
         (GATEWAY + "quota_share = 2.0", "quota_share must be less than or equal to 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import selectors
 import signal
 import subprocess
@@ -27,15 +28,18 @@ class Simulator:
     ----------
     host, port : where it listens
     tcp_port : LongPort's raw protocol; 0 without it
+    websocket_port : OpenD's WebSocket port; 0 without it
     pid : its process, for tests that stop or kill it
     """
 
     def __init__(self, process: subprocess.Popen[str], listening: str) -> None:
         self._process = process
         self._truth: dict[str, Any] | None = None
-        address, _, tcp_address = listening.partition(" tcp ")
+        address, *others = re.split(" (tcp|websocket) ", listening)
         self.host, _, port = address.rpartition(":")
-        self.port, self.tcp_port, self.pid = int(port), int(tcp_address.rpartition(":")[2] or 0), process.pid
+        self.port, self.pid = int(port), process.pid
+        ports = {name: int(other.rpartition(":")[2]) for name, other in zip(others[::2], others[1::2], strict=True)}
+        self.tcp_port, self.websocket_port = ports.get("tcp", 0), ports.get("websocket", 0)
 
     def stop(self) -> dict[str, Any]:
         """End it by SIGTERM and return what it says it generated; again: the same answer."""

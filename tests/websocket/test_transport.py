@@ -137,7 +137,7 @@ async def test_a_connection_that_breaks_without_a_close() -> None:
     assert owner.transport.close_code is None
 
 
-async def test_fragments_pings_and_pongs() -> None:
+async def test_fragments_and_pings() -> None:
     async def handler(peer: ServerConnection) -> None:
         await peer.send([b"a", b"b", b"c"])
         await (await peer.ping(b"are you there"))
@@ -147,10 +147,8 @@ async def test_fragments_pings_and_pongs() -> None:
     async with served(handler) as port:
         owner = Owner()
         await owner.transport.connect(f"ws://127.0.0.1:{port}")
-        owner.transport.ping(b"7")
         await owner.has(2)
         assert owner.messages == [b"abc", b"answered"]
-        await until(lambda: owner.transport.take_pongs() == [b"7"])
         owner.transport.close()
 
 

@@ -62,7 +62,7 @@ def _gateway_config(settings: Settings, gateway: OpenDSettings, wire: WireMode) 
         for symbol in subscription.symbols:  # asked for twice, the wider one
             sessions[symbol] = max(session, sessions.get(symbol, session))
     port = gateway.port
-    assert port is not None, "a tcp:// URL names its port"
+    assert port is not None, "settings let no other URL pass"
     return GatewayConfig(
         name=gateway.name,
         source=gateway.source,

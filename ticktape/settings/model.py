@@ -170,7 +170,7 @@ class GatewaySettings(Section):
 class OpenDSettings(GatewaySettings):
     """A Futu or moomoo OpenD."""
 
-    schemes = ("tcp", "ws")
+    schemes = ("tcp", "ws", "wss")
     feeds = ("ticks", "capital_flow", "capital_distribution", "ark_dynamic")
 
     kind: Literal["opend"]
@@ -183,6 +183,23 @@ class OpenDSettings(GatewaySettings):
     subscription_quota_reserve: Annotated[int, Field(ge=0)] = 0
     rsa_key_file: FilePath | None = None
     frame_bytes_max: Bytes = 16 << 20
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it is OpenD's WebSocket port that we go to."""
+        return not self.url.startswith("tcp://")
+
+    @model_validator(mode="after")
+    def _check_port(self) -> OpenDSettings:
+        if self.port is None:
+            raise ValueError(f"url names no port: OpenD's WebSocket port has no default, not {self.url!r}")
+        if self.is_websocket and self.body_format == "json":
+            raise ValueError("body_format json is not spoken on OpenD's WebSocket port: leave it out, or use tcp://")
+        if self.is_websocket and self.rsa_key_file is not None:
+            raise ValueError("rsa_key_file is not used on OpenD's WebSocket port: wss:// encrypts there")
+        if not self.is_websocket and self.websocket_key is not None:
+            raise ValueError('websocket_key is used on OpenD\'s WebSocket port only: url = "ws://host:33333"')
+        return self
 
 
 class LongPortSettings(GatewaySettings):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ticktape.settings.model import LongPortSettings, OpenDSettings, Settings
+from ticktape.settings.model import LongPortSettings, Settings
 from ticktape.settings.problems import BadSettings
 
 _NOT_YET = "is not in this version yet"
@@ -23,10 +23,6 @@ def refuse_unsupported_gateways(settings: Settings) -> None:
 def _unsupported(settings: Settings) -> Iterator[str]:
     if not settings.gateway:
         yield "there is no [[gateway]]: nothing would be received"
-    for gateway in settings.gateway:
-        where = f"gateway {gateway.name}:"
-        if isinstance(gateway, OpenDSettings) and not gateway.url.startswith("tcp://"):
-            yield f'{where} OpenD\'s WebSocket port {_NOT_YET}: give its TCP port, url = "tcp://host:11111"'
     accounts = {gateway.name for gateway in settings.gateway if isinstance(gateway, LongPortSettings)}
     for number, subscription in enumerate(settings.subscription, start=1):
         if subscription.gateway not in accounts:

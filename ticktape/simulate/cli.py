@@ -68,19 +68,24 @@ def opend(
         Path | None, typer.Option(metavar="FILE", help="Encrypt with this private key (PKCS#1, 1024 bit).")
     ] = None,
     aes: Annotated[Aes, typer.Option(help="With --rsa-key: AES-CBC, or Futu's own ECB.")] = Aes.CBC,
+    websocket_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Serve OpenD's WebSocket port there too; 0 takes a free one.")
+    ] = None,
+    websocket_key: Annotated[str, typer.Option(help="What clients of that port must know; empty: nothing.")] = "",
     log_format: LogFormatOption = None,
 ) -> None:
     """Be a Futu/moomoo OpenD with a made-up market behind it.
 
     The market's clock starts at 09:30 Hong Kong time whatever the hour: Hong Kong is in its morning
-    session and the US overnight, so both flow. Prints `listening HOST:PORT` when ready and, at
-    SIGTERM or Ctrl-C, one line of JSON with what it made. Ends with 2 when the port is in use or the key
-    cannot be used.
+    session and the US overnight, so both flow. Prints `listening HOST:PORT` when ready, with
+    ` websocket HOST:PORT` behind it where there is that port, and, at SIGTERM or Ctrl-C, one line of JSON
+    with what it made. Ends with 2 when a port is in use or the key cannot be used.
 
     \b
     ticktape simulate opend --port 11111 --rate 20000
     ticktape simulate opend --port 0 --seed 7 --speed 60 --faults duplicate=0.05,split
     ticktape simulate opend --rsa-key opend.pem --aes ecb
+    ticktape simulate opend --websocket-port 33333 --websocket-key secret
     ticktape simulate opend --faults logout@10+5,backend-lost=0.1
     """
     common_options(context, None, log_format)
@@ -105,6 +110,8 @@ def opend(
             faults=Faults.parse(faults, seed, faults_at),
             truth=truth,
             key=GatewayKey(read_rsa_key(rsa_key, "--rsa-key"), aes) if rsa_key else None,
+            websocket_port=websocket_port,
+            websocket_key=websocket_key,
         )
         serve(options)
     except TicktapeError as error:

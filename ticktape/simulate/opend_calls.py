@@ -139,11 +139,11 @@ class Calls:
             int(ProtoId.NOTIFY): notify_pb2.NotifyResponse,
         }
 
-    def connect(self) -> Client:
-        """A new connection, not yet greeted."""
+    def connect(self, *, by_front: bool = False) -> Client:
+        """A new connection, not yet greeted; the WebSocket front's, inside OpenD, is not encrypted."""
         self._connections += 1
         conn_id = self._random.getrandbits(52) << 8 | self._connections & 0xFF
-        client = Client(self._connections, conn_id, ClientWire(self._key, self._responses))
+        client = Client(self._connections, conn_id, ClientWire(None if by_front else self._key, self._responses))
         self.book.open(client.connection)
         return client
 

@@ -42,8 +42,10 @@ class Connection(asyncio.Protocol):
         push_cached: Callable[[Connection, Spans], None],
         joined: Callable[[Connection], None],
         left: Callable[[Connection], None],
+        by_front: bool = False,
     ) -> None:
         self._calls, self._faults = calls, faults
+        self._by_front = by_front
         self._push_cached, self._joined, self._left = push_cached, joined, left
         self._received = bytearray()
         self._loop = asyncio.get_running_loop()
@@ -57,7 +59,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX)
-        self.client = self._calls.connect()
+        self.client = self._calls.connect(by_front=self._by_front)
         self._joined(self)
         _log.info("client connected", connection=self.client.connection)
 

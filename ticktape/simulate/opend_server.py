@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ from ticktape.simulate.opend_condition import used_quota_notice
 from ticktape.simulate.opend_connection import Connection
 from ticktape.simulate.opend_encode import BY_DISCONNECT, CACHED, REALTIME
 from ticktape.simulate.opend_frames import Encoder, Frames
+from ticktape.simulate.opend_websocket import FrontClient
 from ticktape.simulate.opend_wire import GatewayKey
 from ticktape.simulate.outages import OUTAGE_S, STALL_S, Outages, Turn
 from ticktape.simulate.ports import PortUnavailable
@@ -85,6 +86,8 @@ class Options:
     faults: Faults = field(default_factory=Faults)
     truth: Path | None = None
     key: GatewayKey | None = None
+    websocket_port: int | None = None
+    websocket_key: str = field(default="", repr=False)
 
 
 def serve(options: Options) -> None:
@@ -158,16 +161,17 @@ class OpenDServer:
         """
         loop = asyncio.get_running_loop()
         self._warm_up()
-        server = await self._listen()
+        servers = await self._listen()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        host, port = server.sockets[0].getsockname()[:2]
-        print(f"listening {host}:{port}", flush=True)  # noqa: T201 - promised to whoever started us
+        addresses = ["{}:{}".format(*server.sockets[0].getsockname()[:2]) for server in servers]
+        print("listening", " websocket ".join(addresses), flush=True)  # noqa: T201 - promised to whoever started us
         try:
             await self._live()
             self._push_late(all_of_them=True)
         finally:
-            server.close()
+            for server in servers:
+                server.close()
             await self._close_connections()
         return self.truth()
 
@@ -201,21 +205,31 @@ class OpenDServer:
             "frequency": self.calls.frequency.report(),
         }
 
-    async def _listen(self) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
-        host, port = self._options.host, self._options.port
-        try:
-            return await loop.create_server(self._make_connection, host, port)
-        except OSError as error:
-            raise PortUnavailable(host, port, error) from error
+    async def _listen(self) -> list[asyncio.Server]:
+        """On the TCP port, and where asked for on the WebSocket port."""
+        servers = [await self._listen_on(self._options.port, "--port", self._make_connection)]
+        if (port := self._options.websocket_port) is not None:
+            servers.append(await self._listen_on(port, "--websocket-port", self._make_front))
+        return servers
 
-    def _make_connection(self) -> Connection:
+    async def _listen_on(self, port: int, option: str, factory: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+        host = self._options.host
+        try:
+            return await asyncio.get_running_loop().create_server(factory, host, port)
+        except OSError as error:
+            raise PortUnavailable(host, port, error, option) from error
+
+    def _make_front(self) -> FrontClient:
+        return FrontClient(self._options.websocket_key, lambda: self._make_connection(by_front=True))
+
+    def _make_connection(self, *, by_front: bool = False) -> Connection:
         return Connection(
             self.calls,
             self._faults,
             push_cached=self._push_cached,
             joined=self._joined,
             left=self._connections.discard,
+            by_front=by_front,
         )
 
     def _joined(self, connection: Connection) -> None:
