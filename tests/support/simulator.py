@@ -36,8 +36,8 @@ class Simulator:
         self._process = process
         self._truth: dict[str, Any] | None = None
         address, *others = re.split(" (tcp|websocket) ", listening)
-        self.host, _, port = address.rpartition(":")
-        self.port, self.pid = int(port), process.pid
+        host, _, port = address.rpartition(":")
+        self.host, self.port, self.pid = str(host), int(port), process.pid
         ports = {name: int(other.rpartition(":")[2]) for name, other in zip(others[::2], others[1::2], strict=True)}
         self.tcp_port, self.websocket_port = ports.get("tcp", 0), ports.get("websocket", 0)
 
