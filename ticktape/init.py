@@ -51,8 +51,8 @@ calendar = "auto"                 # polls pause while a market is closed, by its
 name = "opend-1"
 kind = "opend"
 source = "futu"                   # or "moomoo": whose login the OpenD holds
-url = "tcp://127.0.0.1:11111"     # as in OpenD's own settings (api_port); or its WebSocket port, ws://127.0.0.1:33333
-# websocket_key_file = "key.txt"  # the key of that port, as text
+url = "tcp://127.0.0.1:11111"     # as in OpenD's own settings (api_port); or its WebSocket port, ws://127.0.0.1:33333,
+#                                 # with that port's key in the file that websocket_key_file names
 # worker = "w-0"                  # only the worker of this name takes it; else any that reads this file
 # rsa_key_file = "opend.pem"      # turns encryption on: OpenD's rsa_private_key, 1024 bit, made by
 #                                 # openssl genrsa -traditional -out opend.pem 1024
