@@ -93,13 +93,16 @@ class Daemon:
 
 
 @contextmanager
-def daemon(role: str, config: Path, http_port: int) -> Iterator[Daemon]:
-    """`ticktape ROLE -c config`, killed at the end of the block if it still runs; its log is beside `config`."""
+def daemon(role: str, config: Path, http_port: int, program: str = "ticktape") -> Iterator[Daemon]:
+    """`ticktape ROLE -c config`, killed at the end of the block if it still runs; its log is beside `config`.
+
+    `program` is a module to run in place of `ticktape`, with the same arguments.
+    """
     log = config.parent / f"{role}.log"
     with (
         log.open("ab") as sink,
         subprocess.Popen(
-            [sys.executable, "-m", "ticktape", "-c", str(config), "--log-format", "json", role],
+            [sys.executable, "-m", program, "-c", str(config), "--log-format", "json", role],
             stdout=sink,
             stderr=sink,
             env={**os.environ, "NO_PROXY": "127.0.0.1,localhost"},
