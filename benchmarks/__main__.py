@@ -12,7 +12,7 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import decode, pipeline
+from benchmarks import decode, longport, pipeline
 
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 
@@ -27,10 +27,15 @@ def main() -> int:
     report.print()
     hops = pipeline.measure(pipeline.TICKS_A_ROUND, pipeline.ROUNDS, seed)
     pipeline.print_table(hops, pipeline.TICKS_A_ROUND)
+    longport_cases = longport.measure(longport.TRADES, longport.ROUNDS, seed)
+    longport.print_tables(longport_cases)
+    for text in longport.failures(longport_cases):
+        print(text)
+        failed = 1
     RESULTS.parent.mkdir(exist_ok=True)
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    results = [*(each.result() for each in report.measured), *hops]
+    results = [*(each.result() for each in report.measured), *hops, *(case.result() for case in longport_cases)]
     RESULTS.write_text(json.dumps({"at": when, "seed": seed, **machine, "results": results}, indent=1) + "\n")
     print(f"written to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
     return failed

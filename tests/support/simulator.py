@@ -16,7 +16,7 @@ from typing import Any
 
 START_TIMEOUT_S = 120.0
 """Room for compiling the kernels on a slow machine that does it for the first time."""
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 30.0
 
 Option = str | int | float | Path
 

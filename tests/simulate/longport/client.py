@@ -160,6 +160,14 @@ class Client:
     def send_raw(self, data: bytes) -> None:
         self._socket.sendall(data)
 
+    def take_raw(self, buffer: bytearray, timeout_s: float) -> int:
+        """Whatever comes next, not looked at; 0 when nothing does."""
+        self._socket.settimeout(timeout_s)
+        try:
+            return self._socket.recv_into(buffer)
+        except TimeoutError:
+            return 0
+
     def _take(self, size: int) -> bytes:
         """That many bytes, none lost when a time-out comes in between."""
         while len(self._bytes) < size:
