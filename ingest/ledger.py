@@ -264,3 +264,11 @@ def ended(
         to_ts=to.ts_us if to else None,
         updated_at=max(now_ns, gap.updated_at + 1),
     )
+
+
+def lost_in_journal(source: str, hole: str, from_us: int | None, to_us: int | None, now_ns: int) -> Gap:
+    """What a source sent and the journal could not keep, of whatever symbols; `hole` names it, always alike."""
+    gap_id = hashlib.blake2s(f"{source}|{hole}".encode(), digest_size=12).hexdigest()
+    return Gap(
+        source, "", "", CAUSE_DECODE_ERROR, from_us, None, now_ns, now_ns, to_ts=to_us, state=LOST, gap_id=gap_id
+    )

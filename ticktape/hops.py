@@ -62,7 +62,9 @@ class JournalHop:
     name = "journal"
 
     def __init__(self, settings: Settings, readers: tuple[str, ...]) -> None:
+        """`readers` are those that trimming waits for; the first of them is the next hop's."""
         self._settings = settings
+        self.next_reader = readers[0]
         self._readers = readers
         self._journal: Journal | None = None
         self._backlog = Backlog()

@@ -14,7 +14,7 @@ from sinks.journal.errors import (
 )
 from sinks.journal.journal import Journal
 from sinks.journal.reader import JournalReader
-from sinks.journal.recovery import OpenReport
+from sinks.journal.recovery import LostEntries, OpenReport
 from sinks.journal.segments import DamagedPart
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "JournalReader",
     "JournalUnreadable",
     "JournalWriteFailed",
+    "LostEntries",
     "OpenReport",
 ]

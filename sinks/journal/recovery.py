@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sinks.journal.control import CONTROL_FILE, ControlState
-from sinks.journal.entries import Trouble, parse
+from sinks.journal.entries import Entry, Trouble, era_of, parse
 from sinks.journal.errors import ControlStateError, JournalUnreadable
 from sinks.journal.segments import (
     SEGMENT_HEADER_BYTES,
@@ -22,6 +22,21 @@ _COPY_BYTES = 4 << 20
 _READ_BYTES = 4 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class LostEntries:
+    """Entries that were in the journal and can be read no more.
+
+    Attributes
+    ----------
+    offsets : theirs
+    from_ns, to_ns : event time of the last row before them and of the first behind them, unix ns; None at an end
+    """
+
+    offsets: range
+    from_ns: int | None
+    to_ns: int | None
+
+
 @dataclass(slots=True)
 class OpenReport:
     """What opening a journal found amiss: for the log, and for the loss ledger.
@@ -30,11 +45,13 @@ class OpenReport:
     ----------
     torn_bytes : of an append that a crash cut short, removed from the end; it was never acknowledged
     damaged : parts newly found damaged, each copied to its `set_aside`; with the offsets lost in it
+    lost : all that is lost of what some reader has yet to read, found now or by an earlier start
     control_set_aside : where the unreadable control state was moved; all readers start over then
     """
 
     torn_bytes: int = 0
     damaged: list[DamagedPart] = field(default_factory=list)
+    lost: list[LostEntries] = field(default_factory=list)
     control_set_aside: Path | None = None
 
     @property
@@ -105,6 +122,8 @@ def recover(folder: Path, oldest_needed: int, report: OpenReport) -> Recovered:
     needed = [i for i in range(len(found)) if i + 1 == len(found) or found[i + 1][0] > oldest_needed]
     state = Recovered()
     cursors: list[SegmentCursor] = []
+    last: Entry | None = None
+    next_offset = found[needed[0]][0] if needed else 0
     readable = not any(path.stat().st_size for _, path in found)
     try:
         for i in needed:
@@ -112,7 +131,9 @@ def recover(folder: Path, oldest_needed: int, report: OpenReport) -> Recovered:
             cursor = SegmentCursor(found[i][1], found[i][0])
             cursors.append(cursor)
             while entries := cursor.read(_READ_BYTES, sealed_before):
-                readable = readable or bool(entries)
+                readable = True
+                next_offset = _note_lost(entries, next_offset, last, report)
+                last = entries[-1]
             readable = readable or cursor.header is not None
             state.rows_total = max(state.rows_total, cursor.rows_total)
         if not readable:
@@ -121,12 +142,28 @@ def recover(folder: Path, oldest_needed: int, report: OpenReport) -> Recovered:
             _set_aside_damage(cursor.damaged, report)
         if cursors:
             state.next_offset = cursors[-1].next_offset
+            if state.next_offset > next_offset and era_of(state.next_offset) == era_of(next_offset):
+                report.lost.append(LostEntries(range(next_offset, state.next_offset), _last_ts_ns(last), None))
             state.appendable = _mend_tail(cursors[-1], report)
     finally:
         for cursor in cursors:
             cursor.close()
     state.segments = [(first_offset, path.stat().st_size) for first_offset, path in list_segments(folder)]
     return state
+
+
+def _note_lost(entries: list[Entry], next_offset: int, last: Entry | None, report: OpenReport) -> int:
+    """Note what is missing before each of `entries`, of which `next_offset` should be the first; what should follow."""
+    for entry in entries:
+        if entry.offset > next_offset and era_of(entry.offset) == era_of(next_offset):
+            lost = range(next_offset, entry.offset)
+            report.lost.append(LostEntries(lost, _last_ts_ns(last), entry.record.first_ts_ns))
+        next_offset, last = entry.offset + 1, entry
+    return next_offset
+
+
+def _last_ts_ns(entry: Entry | None) -> int | None:
+    return entry.record.last_ts_ns if entry is not None else None
 
 
 def _mend_tail(last: SegmentCursor, report: OpenReport) -> bool:

@@ -22,6 +22,7 @@ from ticktape.gateways.kinds import Gateway, Kind, Shared, subscriptions_of
 from ticktape.gateways.longport import LongPortGateways
 from ticktape.gateways.opend import OpenDGateways
 from ticktape.hops import JournalHop, quantiles
+from ticktape.lost_entries import tell_lost_entries
 from ticktape.metrics import Metrics, Sample
 from ticktape.settings import GatewaySettings, Settings
 from ticktape.settings.model import GATEWAY_KINDS, ScheduleSettings
@@ -75,6 +76,10 @@ class GatewaysHop:
         places = {each.name: place for place, each in enumerate(ours)}
         self._gateways = sorted(made, key=lambda gateway: places[gateway.name])
         _warn_of_old_calendars(_polled_markets(settings, ours), hours or {})
+        sources = {each.source for each in ours}
+        await asyncio.to_thread(
+            tell_lost_entries, journal, self._journal.next_reader, sources, partition_count(settings)
+        )
         await pipeline.start()
         self._pipeline = pipeline
         for gateway in self._gateways:
