@@ -30,13 +30,7 @@ class WebSocketTransport(asyncio.BufferedProtocol):
     message_bytes_max : a longer message ends the connection
     """
 
-    def __init__(
-        self,
-        owner: TransportOwner,
-        buffer: ReceiveBuffer,
-        *,
-        message_bytes_max: int,
-    ) -> None:
+    def __init__(self, owner: TransportOwner, buffer: ReceiveBuffer, *, message_bytes_max: int) -> None:
         self._owner = owner
         self._buffer = buffer
         self._message_bytes_max = message_bytes_max
