@@ -12,7 +12,7 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import decode, longport, pipeline
+from benchmarks import decode, journal, longport, pipeline
 
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 
@@ -25,6 +25,8 @@ def main() -> int:
     seed = parser.parse_args().seed
     report, failed = decode.measure(seed)
     report.print()
+    appends = journal.measure(seed=seed)
+    journal.print_table(appends)
     hops = pipeline.measure(pipeline.TICKS_A_ROUND, pipeline.ROUNDS, seed)
     pipeline.print_table(hops, pipeline.TICKS_A_ROUND)
     longport_cases = longport.measure(longport.TRADES, longport.ROUNDS, seed)
@@ -35,7 +37,8 @@ def main() -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    results = [*(each.result() for each in report.measured), *hops, *(case.result() for case in longport_cases)]
+    results = [*(each.result() for each in report.measured), *appends, *hops]
+    results += [case.result() for case in longport_cases]
     RESULTS.write_text(json.dumps({"at": when, "seed": seed, **machine, "results": results}, indent=1) + "\n")
     print(f"written to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
     return failed

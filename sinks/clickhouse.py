@@ -85,6 +85,7 @@ class ClickHouseConfig:
     password : of the url's user; never part of the url
     flush_interval_s : a row waits at most this long before it is inserted
     partitions : of each topic that is read; 1 when the journal is
+    synced : an insert is answered only once it survives a power cut; of an embedded store, a server's is its owner's
     """
 
     url: str = "chdb://var/clickhouse"
@@ -92,6 +93,7 @@ class ClickHouseConfig:
     password: str = field(default="", repr=False)
     flush_interval_s: float = 0.5
     partitions: int = 1
+    synced: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.database):

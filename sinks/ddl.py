@@ -103,8 +103,13 @@ def deduplication_window_blocks(partitions: int, flush_interval_s: float) -> int
     return math.ceil(REMEMBERED_S * partitions / flush_interval_s)
 
 
-def create_table(database: str, table: Table, window_blocks: int) -> str:
+SYNCED = ("fsync_after_insert", "fsync_part_directory")
+"""With these set to 1 an insert is answered only when a power cut cannot take it back any more."""
+
+
+def create_table(database: str, table: Table, window_blocks: int, *, synced: bool = False) -> str:
     """CREATE TABLE of `table`; harmless where it exists."""
+    more = "".join(f", {name} = 1" for name in SYNCED) if synced else ""
     columns = ",\n    ".join(column_definition(column) for column in all_columns(table))
     newest = f"({table.newest_by})" if table.newest_by else ""
     return (
@@ -112,7 +117,7 @@ def create_table(database: str, table: Table, window_blocks: int) -> str:
         f"ENGINE = ReplacingMergeTree{newest}\n"
         f"PARTITION BY {partition_key(table)}\n"
         f"ORDER BY ({', '.join(table.order_by)})\n"
-        f"SETTINGS non_replicated_deduplication_window = {window_blocks}\n"
+        f"SETTINGS non_replicated_deduplication_window = {window_blocks}{more}\n"
         f"COMMENT {quoted(table.meaning)}"
     )
 
@@ -176,11 +181,17 @@ def modify_window(database: str, table: Table, window_blocks: int) -> str:
     )
 
 
-def set_aside(database: str, table: Table, window_blocks: int) -> str:
+def modify_synced(database: str, table: Table) -> str:
+    """ALTER that makes a table's inserts survive a power cut."""
+    return f"ALTER TABLE {qualified(database, table.name)} MODIFY SETTING " + ", ".join(f"{n} = 1" for n in SYNCED)
+
+
+def set_aside(database: str, table: Table, window_blocks: int, *, synced: bool = False) -> str:
     """Statements for a table that no ALTER can mend: keep it under another name, create it anew."""
     before = qualified(database, f"{table.name}_before")
     return (
-        f"RENAME TABLE {qualified(database, table.name)} TO {before};\n{create_table(database, table, window_blocks)}"
+        f"RENAME TABLE {qualified(database, table.name)} TO {before};\n"
+        f"{create_table(database, table, window_blocks, synced=synced)}"
     )
 
 

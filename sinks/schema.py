@@ -64,7 +64,8 @@ def diff(clickhouse: ClickHouse) -> list[SchemaProblem]:
     for table in TABLES:
         found = tables.get(table.name)
         if found is None:
-            statement = ddl.create_table(database, table, clickhouse.config.window_blocks)
+            config = clickhouse.config
+            statement = ddl.create_table(database, table, config.window_blocks, synced=config.synced)
             problems.append(SchemaProblem(table.name, "does not exist", statement, Remedy.AT_START))
             continue
         problems.extend(_table_problems(clickhouse.config, table, found, columns[table.name]))
@@ -135,7 +136,7 @@ def _table_problems(
     config: ClickHouseConfig, table: Table, found: dict[str, str], types: dict[str, str]
 ) -> Iterator[SchemaProblem]:
     database, window_blocks = config.database, config.window_blocks
-    aside = ddl.set_aside(database, table, window_blocks)
+    aside = ddl.set_aside(database, table, window_blocks, synced=config.synced)
     for what, is_, must_be in (
         ("engine", _plain(found["engine_full"].split(" PARTITION BY ")[0]), _engine(table)),
         ("sorting key", _plain(found["sorting_key"]), _plain(", ".join(table.order_by))),
@@ -162,6 +163,9 @@ def _table_problems(
         what = f"remembers {blocks} inserts, must be {window_blocks} for repeats to be recognised"
         remedy = Remedy.AT_START if blocks else Remedy.BY_APPLY
         yield SchemaProblem(table.name, what, ddl.modify_window(database, table, window_blocks), remedy)
+    if config.synced and not all(f"{name} = 1" in found["engine_full"] for name in ddl.SYNCED):
+        what = "its inserts may be lost with the power, and the journal is trimmed behind them"
+        yield SchemaProblem(table.name, what, ddl.modify_synced(database, table), Remedy.AT_START)
 
 
 def _view_problems(

@@ -26,7 +26,7 @@ def show_schema(settings: Settings) -> None:
     typer.echo("-- ClickHouse")
     typer.echo(f"{ddl.create_database(config.database)};\n")
     for table in TABLES:
-        typer.echo(f"{ddl.create_table(config.database, table, config.window_blocks)};\n")
+        typer.echo(f"{ddl.create_table(config.database, table, config.window_blocks, synced=config.synced)};\n")
     for view in VIEWS:
         typer.echo(f"{ddl.create_view(config.database, view)};\n")
     kafka = kafka_config(settings)

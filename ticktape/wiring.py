@@ -22,6 +22,7 @@ def clickhouse_config(settings: Settings) -> ClickHouseConfig:
         password=revealed(clickhouse.password) or "",
         flush_interval_s=clickhouse.flush_interval.total_seconds(),
         partitions=partition_count(settings),
+        synced=clickhouse.folder is not None and settings.journal.durability == "power",
     )
 
 

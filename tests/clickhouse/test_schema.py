@@ -32,6 +32,18 @@ def test_an_empty_server_is_missing_everything_and_gets_it(embedded: ClickHouse)
     assert schema.diff(embedded) == []
 
 
+def test_tables_of_a_store_that_shall_survive_power_cuts_are_made_so_and_become_so(embedded: ClickHouse) -> None:
+    schema.prepare(embedded)
+    embedded.execute(f"DROP TABLE {embedded.database}.ticks SYNC")
+    embedded.config = dataclasses.replace(embedded.config, synced=True)
+    schema.prepare(embedded)
+    assert schema.diff(embedded) == []
+    query = "SELECT name FROM system.tables WHERE database = {database:String} AND engine_full LIKE {pattern:String}"
+    pattern = "%, fsync_after_insert = 1, fsync_part_directory = 1%"
+    found = {row["name"] for row in embedded.rows(query, database=embedded.database, pattern=pattern)}
+    assert found == {table.name for table in TABLES}
+
+
 WINDOW = "ALTER TABLE ticktape.ticks MODIFY SETTING non_replicated_deduplication_window = {}"
 TICKS_OTHERWISE = """
     DROP TABLE ticktape.ticks SYNC;

@@ -31,7 +31,7 @@ def make_topics(config: KafkaConfig) -> None:
     asyncio.run(topics.create(config, topics.wanted_topics(config)))
 
 
-async def _read_topics(config: KafkaConfig) -> dict[tuple[str, int], list[Received]]:
+async def _read_topics(config: KafkaConfig, *, values: bool) -> dict[tuple[str, int], list[Received]]:
     consumer = AIOKafkaConsumer(
         **client_options(config, "test"), isolation_level="read_committed", max_partition_fetch_bytes=16 << 20
     )
@@ -46,7 +46,8 @@ async def _read_topics(config: KafkaConfig) -> dict[tuple[str, int], list[Receiv
         # The position, not the records: markers of transactions have offsets too.
         while any([await consumer.position(place) < end for place, end in ends.items()]):
             for place, records in (await consumer.getmany(timeout_ms=1000)).items():
-                received[place.topic, place.partition] += records
+                kept = records if values else [dataclasses.replace(each, value=None) for each in records]
+                received[place.topic, place.partition] += kept
         return dict(received)
     finally:
         await consumer.stop()
@@ -69,9 +70,9 @@ async def _readable_ends(
         await uncommitted.stop()
 
 
-def read_topics(config: KafkaConfig) -> dict[tuple[str, int], list[Received]]:
-    """Every record of a committed transaction in the topics of all tables, by (topic, partition)."""
-    return asyncio.run(_read_topics(config))
+def read_topics(config: KafkaConfig, *, values: bool = True) -> dict[tuple[str, int], list[Received]]:
+    """What is committed in the topics of all tables, by (topic, partition); without `values` but the headers."""
+    return asyncio.run(_read_topics(config, values=values))
 
 
 def journal_offsets(received: dict[tuple[str, int], list[Received]]) -> dict[tuple[str, int], list[int]]:
