@@ -162,6 +162,8 @@ class _Handler(BaseHTTPRequestHandler):
             fault = (Fault[message["fault"]], message["code"])
             with self.state.lock:
                 self.state.faults += [fault] * message["count"]
+                if fault[0] is Fault.HOLD:
+                    self.state.released = threading.Event()
             self._reply(200, b"{}")
         elif url.path == "/release":
             self.state.released.set()
