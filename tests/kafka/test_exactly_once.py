@@ -5,6 +5,7 @@ Readers are read_committed throughout.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import shutil
@@ -13,14 +14,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from structlog.typing import EventDict
 
+from sinks import relay as relay_module
 from sinks.journal import Journal
 from sinks.kafka import KafkaConfig
+from sinks.relay_transaction import Transaction
 from tests.kafka.conftest import MakeRelay, open_journal
 from tests.kafka.support import (
     append_all,
@@ -187,6 +192,53 @@ def test_fencing_a_zombie_that_resumes_before_its_commit_adds_nothing(
     assert journal_offsets(read_topics(config)) == offsets_of_places(config, records + more)
 
 
+def test_fencing_comes_before_the_position_is_read(
+    journal: Journal, make_relay: MakeRelay, config: KafkaConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A predecessor commits at the last moment before its ids are taken: its records are not sent again."""
+    records = mixed_records(50, seed=42)
+    append_all(journal, records)
+    connect = relay_module.connected_producers
+    with relay_process(journal, config, "stop-before-commit") as predecessor:
+        wait_until(lambda: predecessor.is_stopped)
+
+        @contextlib.asynccontextmanager
+        async def connect_after_a_commit(*arguments: Any) -> AsyncIterator[Any]:
+            predecessor.resume()
+            wait_until(lambda: predecessor.rows == journal.rows_total)
+            async with connect(*arguments) as producers:
+                yield producers
+
+        monkeypatch.setattr(relay_module, "connected_producers", connect_after_a_commit)
+        relay = make_relay(config)
+        append_all(journal, more := mixed_records(20, seed=43))
+        wait_until(drained(relay, journal))
+    assert journal_offsets(read_topics(config)) == offsets_of_places(config, records + more)
+
+
+def test_turns_a_transaction_waits_for_the_one_before_it_and_falls_with_it(
+    journal: Journal, make_relay: MakeRelay, config: KafkaConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its position lies behind the other's records."""
+    records = mixed_records(80, seed=44)
+    commit, failed = Transaction.commit, []
+
+    async def fail_slowly(transaction: Transaction) -> None:
+        if transaction.recv_ns and not failed:
+            failed.append(transaction)
+            append_all(journal, records[40:])
+            await asyncio.sleep(0.5)
+            raise KafkaConnectionError("gone")
+        await commit(transaction)
+
+    monkeypatch.setattr(Transaction, "commit", fail_slowly)
+    append_all(journal, records[:40])
+    relay = make_relay(config)
+    wait_until(drained(relay, journal))
+    assert failed
+    assert journal_offsets(read_topics(config)) == offsets_of_places(config, records)
+
+
 def test_two_that_share_a_name_settle_it_and_the_loser_takes_over_when_the_other_is_gone(
     journal: Journal,
     make_relay: MakeRelay,
@@ -228,7 +280,8 @@ def test_a_worker_that_stands_still_delays_others_and_repeats_nothing(
         append_all(other, others)
         relay = make_relay(own_config, other)
         wait_until(lambda: len(read_topics(own_config)) == len(offsets_of_places(own_config, others)), 30)
-        assert time.monotonic() - began_s < 15.5, "4 s, and up to 10 s until the broker looks"
+        # 4 s, and up to 10 s until the broker looks; the rest is what reading takes on a busy machine.
+        assert time.monotonic() - began_s < 18
         assert journal_offsets(read_topics(own_config)) == offsets_of_places(own_config, others)
         wait_until(drained(relay, other))
         sleeper.resume()
