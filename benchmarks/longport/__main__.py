@@ -7,8 +7,8 @@ on disk, through socket, decoding, deduplication and journal. The SDK (`longbrid
 has): from the first to the last one in a Python callback that adds one. `limit` is a socket that is read and
 nothing else: what the simulator can send. Its share of a core is shown for each.
 
-pulls: seconds that five calls take which the gateway answers after 0.3 s each, sent as soon as may be.
-silence: the longest time without a push in milliseconds while a call takes 1 s and the gateway pushes on.
+pulls: what the slowest of five calls at once takes, each of which the gateway answers after 0.3 s.
+silence: the longest time without a push while a call takes 1 s and the gateway pushes on.
 
 Each measurement runs in a fresh process with a simulator of its own; the two take turns, and medians are compared.
 Ends with 1 when a ratio is below what the program promises.

@@ -87,7 +87,7 @@ def measure(trades: int, rounds: int, seed: int) -> list[Case]:
     slow = ("--symbols", len(SYMBOLS), "--rate", 3000, "--ticks-per-push-max", 1, "--faults")
     for name, seconds, ours_of in (
         ("pulls", PULL_S, _here(readers.our_pulls, "ws")),
-        ("silence", LONG_PULL_S, _here(readers.our_silence, "ws", LONG_PULL_S)),
+        ("silence", LONG_PULL_S, _here(readers.our_silence, "ws")),
     ):
         options = (*slow, f"slow-reply={seconds}")
         each_ours, each_sdk = (

@@ -49,15 +49,14 @@ def test_everyone_reads_every_trade(tmp_path: Path) -> None:
 
 
 def test_five_calls_are_on_their_way_together() -> None:
-    """The simulator refuses a sixth one, and answers each after its time: five went out before the first answer."""
+    """The gateway would refuse a sixth one."""
     options = ("--symbols", len(SYMBOLS), "--rate", 100, "--faults", "slow-reply=1.5")
     with longport_simulator(*options) as longport:
         measured = readers.our_pulls(Ports(longport.port, longport.tcp_port), "tcp")
         told = longport.stop()
     assert measured.count == 5
-    assert measured.seconds < 2 * 1.5, "one after another they would take five times as long"
+    assert 1.5 <= measured.seconds < 2 * 1.5, "one after another the last one would take five times as long"
     assert told["requests"]["query_trade"] == 4
-    assert told["requests"]["query_capital_flow_intraday"] == 1
 
 
 def test_what_is_promised() -> None:
