@@ -9,7 +9,7 @@ from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from codec.records import Record
 from sinks import topics
@@ -23,7 +23,11 @@ class KafkaTopics:
     def __init__(self, bootstrap_servers: str, partitions: int = 1) -> None:
         prefix = f"t{uuid.uuid4().hex[:8]}"
         self.config = KafkaConfig(
-            bootstrap_servers, topic_prefix=prefix, group_id=f"{prefix}-sink", partitions=partitions
+            bootstrap_servers,
+            topic_prefix=prefix,
+            group_id=f"{prefix}-sink",
+            partitions=partitions,
+            retention_ms=-1,  # the tests' records are older than any
         )
         self._producer: AIOKafkaProducer | None = None
         self._offset = 0
@@ -70,8 +74,6 @@ class KafkaTopics:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.config.bootstrap_servers)
         await admin.start()
         try:
-            from aiokafka.admin.records_to_delete import RecordsToDelete
-
             await admin.delete_records({TopicPartition(*place): RecordsToDelete(offset)})
         finally:
             await admin.close()
