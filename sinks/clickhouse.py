@@ -8,11 +8,12 @@ Rule 3: an embedded session never compiles expressions. chdb 26.9 stored wrong, 
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error
 from clickhouse_connect.driver.httpclient import HttpClient
 
+from codec.hidden import Hidden
 from sinks.clickhouse_errors import (
     ClickHouseError,
     ClickHouseUnavailable,
@@ -48,6 +50,7 @@ READERS_MAX = 4
 """Readers' queries that run at once; more wait for a thread."""
 
 _EMBEDDED_PREFIX = "chdb://"
+_DEFAULT_USER = "default"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _INSERT_SETTINGS: dict[str, Any] = {
@@ -138,6 +141,7 @@ class ClickHouse:
         self._writing: Client | None = None
         self._reading: Client | None = None
         self._threads = Threads(READERS_MAX, "clickhouse-reader")
+        self._hidden = Hidden(_sent(config))
 
     @property
     def inserts_max(self) -> int:
@@ -151,7 +155,7 @@ class ClickHouse:
         ------
         ClickHouseError
         """
-        with _translated(of_statement):
+        with self._translated(of_statement):
             self._writer().command(statement)
 
     def rows(self, query: str, **parameters: object) -> list[dict[str, Any]]:
@@ -161,7 +165,7 @@ class ClickHouse:
         ------
         ClickHouseError
         """
-        with _translated(of_statement):
+        with self._translated(of_statement):
             return list(self._writer().query(query, parameters=dict(parameters)).named_results())
 
     def arrow(self, query: str) -> pa.Table:
@@ -171,7 +175,7 @@ class ClickHouse:
         ------
         ClickHouseError
         """
-        with _translated(of_statement):
+        with self._translated(of_statement):
             return pa.ipc.open_stream(self._writer().raw_query(query, fmt="ArrowStream")).read_all()
 
     def insert(self, table: str, stream: pa.Buffer, token: str) -> None:
@@ -184,7 +188,7 @@ class ClickHouse:
         ClickHouseRefusedData, ClickHouseTableError
             Nothing was stored.
         """
-        with _translated(of_insert):
+        with self._translated(of_insert):
             # A memoryview, because clickhouse-connect sends bytes again by itself when the server
             # closes the connection in the middle.
             self._writer().raw_insert(
@@ -213,7 +217,7 @@ class ClickHouse:
             raise QueryRefused("INTO OUTFILE writes a file on the server: take the answer from the reply")
         if not _NAME.fullmatch(output_format):
             raise QueryRefused(f"{output_format!r} is not the name of a ClickHouse format")
-        with _translated(of_query), self._reader() as client:
+        with self._translated(of_query), self._reader() as client:
             return client.raw_query(sql, fmt=None if _OWN_FORMAT.search(sql) else output_format)
 
     async def query_async(self, sql: str, output_format: str = "TabSeparatedWithNames") -> bytes:
@@ -235,6 +239,19 @@ class ClickHouse:
                 self._folder_lock = None
         finally:
             self._guard.release()
+
+    @contextmanager
+    def _translated(self, meaning: Callable[[Error, Hidden], ClickHouseError]) -> Iterator[None]:
+        """Raise the driver's errors as ours."""
+        try:
+            yield
+        except ClickHouseError:
+            raise
+        except Error as error:
+            raise meaning(error, self._hidden) from error
+        except OSError as error:
+            # The embedded driver passes an insert through a temporary file: its disk may be full.
+            raise ClickHouseUnavailable(f"cannot hand rows to ClickHouse: {error}") from error
 
     def _writer(self) -> Client:
         with self._guard:
@@ -289,7 +306,7 @@ class ClickHouse:
             interface=parts.scheme,
             host=parts.hostname,
             port=parts.port or (8443 if parts.scheme == "https" else 8123),
-            username=parts.username or "default",
+            username=parts.username or _DEFAULT_USER,
             password=self.config.password,
             compress=False,
             query_retries=0,
@@ -316,15 +333,9 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-@contextmanager
-def _translated(meaning: Any) -> Iterator[None]:
-    """Raise the driver's errors as ours."""
-    try:
-        yield
-    except ClickHouseError:
-        raise
-    except Error as error:
-        raise meaning(error) from error
-    except OSError as error:
-        # The embedded driver passes an insert through a temporary file: its disk may be full.
-        raise ClickHouseUnavailable(f"cannot hand rows to ClickHouse: {error}") from error
+def _sent(config: ClickHouseConfig) -> Iterator[str]:
+    """The password, as a header has it and by itself; an error page may repeat either."""
+    if config.password and config.folder is None:
+        user = urlsplit(config.url).username or _DEFAULT_USER
+        yield config.password
+        yield base64.b64encode(f"{user}:{config.password}".encode()).decode()

@@ -7,6 +7,7 @@ import re
 from clickhouse_connect.driver.exceptions import Error
 
 from codec.errors import TicktapeError
+from codec.hidden import Hidden
 
 
 class ClickHouseError(TicktapeError):
@@ -78,6 +79,8 @@ _TABLE_CODES = frozenset(
     }
 )
 
+_MESSAGE_CHARACTERS_MAX = 4000
+"""Of a page that some proxy answered instead."""
 _NOISE = re.compile(
     r"^Received ClickHouse exception, code: \d+, server response: "
     r"|: \(in file/uri .*$|: While executing .*$| \(for url [^)]*\)|\s*\(version [^)]*(?:\([^)]*\))?\)",
@@ -86,36 +89,39 @@ _NOISE = re.compile(
 _REPEATED_CODE = re.compile(r"(Code: \d+\. DB::Exception: )+")
 
 
-def plain_message(error: Error) -> str:
-    """ClickHouse's own sentence, without temporary file names, addresses and version.
+def plain_message(error: Error, hidden: Hidden) -> str:
+    """ClickHouse's own sentence, without temporary file names, addresses and version, and without secrets.
 
-    The same rows get the same text each time, so that it may be stored.
+    The same rows get the same text each time, so that it may be stored. What answers may be no ClickHouse, and
+    repeat what it was sent.
     """
     cause = error.__cause__
     if error.code is None and cause is not None:
         # urllib3 wraps what the system said in a sentence of its own for each layer.
         reason = getattr(cause, "reason", None) or cause
-        return f"no answer from ClickHouse: {str(reason).rsplit('): ', 1)[-1]}"
-    return _REPEATED_CODE.sub(r"\1", _NOISE.sub("", str(error))).strip()
+        text = f"no answer from ClickHouse: {str(reason).rsplit('): ', 1)[-1]}"
+    else:
+        text = _REPEATED_CODE.sub(r"\1", _NOISE.sub("", str(error))).strip()
+    return hidden.hide_text(text)[:_MESSAGE_CHARACTERS_MAX]
 
 
-def of_statement(error: Error) -> ClickHouseError:
+def of_statement(error: Error, hidden: Hidden) -> ClickHouseError:
     """The meaning of `error`, raised by a statement of ours: it is right, so the server is not."""
-    return ClickHouseUnavailable(plain_message(error), code=error.code)
+    return ClickHouseUnavailable(plain_message(error, hidden), code=error.code)
 
 
-def of_insert(error: Error) -> ClickHouseError:
+def of_insert(error: Error, hidden: Hidden) -> ClickHouseError:
     """The meaning of `error`, raised by an insert."""
     code = error.code
     if code in _DATA_CODES:
-        return ClickHouseRefusedData(plain_message(error), code=code)
+        return ClickHouseRefusedData(plain_message(error, hidden), code=code)
     if code in _TABLE_CODES:
-        return ClickHouseTableError(plain_message(error), code=code)
-    return ClickHouseUnavailable(plain_message(error), code=code)
+        return ClickHouseTableError(plain_message(error, hidden), code=code)
+    return ClickHouseUnavailable(plain_message(error, hidden), code=code)
 
 
-def of_query(error: Error) -> ClickHouseError:
+def of_query(error: Error, hidden: Hidden) -> ClickHouseError:
     """The meaning of `error`, raised by a reader's query."""
     if error.code is None:
-        return ClickHouseUnavailable(plain_message(error))
-    return QueryRefused(plain_message(error), code=error.code)
+        return ClickHouseUnavailable(plain_message(error, hidden))
+    return QueryRefused(plain_message(error, hidden), code=error.code)

@@ -20,6 +20,7 @@ from yarl import URL
 
 from codec.clock import MarketClock
 from codec.flow_list import LIST_BYTES_MAX, DeadBatch, FlowList, FlowListDecoder, ListRefused
+from codec.hidden import Hidden
 from ingest.flow_list.outcomes import (
     HttpRefused,
     Listed,
@@ -30,7 +31,6 @@ from ingest.flow_list.outcomes import (
     retry_after_s,
 )
 from ingest.flow_list.plan import ListWish
-from ingest.hidden import Hidden
 from ingest.letters import PAYLOAD_BYTES_MAX
 
 TIMEOUT_S, CONNECT_TIMEOUT_S = 30.0, 10.0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.hidden import Hidden
 from ingest.flow_list.headers import BadHeaders, parse_headers
-from ingest.hidden import Hidden
 
 
 def test_lines_of_name_and_value() -> None:
