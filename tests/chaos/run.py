@@ -24,8 +24,8 @@ from tests.chaos.stage import Stage
 from tests.chaos.strike import Striker, Struck
 from tests.day.compare import Comparison
 
-DRAIN_S_MAX = 120.0
-_START_S_MAX = 90.0
+DRAIN_S_MAX = 240.0
+_START_S_MAX = 240.0
 _LOOK_S = 0.2
 _AGAIN_S = 1.0
 _SAME_S_MAX = 30.0
