@@ -36,7 +36,7 @@ def stop_before_commit() -> None:
         if transaction.recv_ns and not stopped:
             stopped = True
             os.kill(os.getpid(), signal.SIGSTOP)
-            time.sleep(1)  # another thread may be the first to stop: this one shall not run on meanwhile
+            time.sleep(1)  # noqa: ASYNC251 - another thread may stop first: nothing shall run on meanwhile
         await commit(transaction)
 
     Transaction.commit = stop_once  # type: ignore[method-assign,assignment]
