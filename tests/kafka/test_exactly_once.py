@@ -25,6 +25,7 @@ from structlog.typing import EventDict
 from sinks import relay as relay_module
 from sinks.journal import Journal
 from sinks.kafka import KafkaConfig
+from sinks.relay_kafka import connected_producers
 from sinks.relay_transaction import Transaction
 from tests.kafka.conftest import MakeRelay, open_journal
 from tests.kafka.support import (
@@ -198,7 +199,7 @@ def test_fencing_comes_before_the_position_is_read(
     """A predecessor commits at the last moment before its ids are taken: its records are not sent again."""
     records = mixed_records(50, seed=42)
     append_all(journal, records)
-    connect = relay_module.connected_producers
+    connect = connected_producers
     with relay_process(journal, config, "stop-before-commit") as predecessor:
         wait_until(lambda: predecessor.is_stopped)
 
@@ -221,7 +222,8 @@ def test_turns_a_transaction_waits_for_the_one_before_it_and_falls_with_it(
 ) -> None:
     """Its position lies behind the other's records."""
     records = mixed_records(80, seed=44)
-    commit, failed = Transaction.commit, []
+    commit = Transaction.commit
+    failed: list[Transaction] = []
 
     async def fail_slowly(transaction: Transaction) -> None:
         if transaction.recv_ns and not failed:
