@@ -52,7 +52,7 @@ class SmallDisk:
     @property
     def outside(self) -> Path:
         """The disk as processes outside see it, while it is there."""
-        return Path(f"/proc/{self._holder.pid}/root{self.folder}")
+        return Path("/proc", str(self._holder.pid), "root", *self.folder.parts[1:])
 
     def inside(self, command: Sequence[str]) -> list[str]:
         """`command` for a process that finds the disk at `folder`; it starts in the root folder."""
