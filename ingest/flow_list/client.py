@@ -20,6 +20,7 @@ from yarl import URL
 
 from codec.clock import MarketClock
 from codec.flow_list import LIST_BYTES_MAX, DeadBatch, FlowList, FlowListDecoder, ListRefused
+from codec.flow_list_entry import Notice
 from codec.hidden import Hidden
 from ingest.flow_list.outcomes import (
     HttpRefused,
@@ -102,7 +103,6 @@ class FlowListClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
         self._body_bytes_max = body_bytes_max
         self._decoder = FlowListDecoder(clock, source=config.source, gateway=config.name, body_bytes_max=body_bytes_max)
-        self.notices = self._decoder.notices
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> FlowListClient:
@@ -131,6 +131,11 @@ class FlowListClient:
             return NoAnswer(f"cannot connect to {self._url.host}:{self._url.port}: {self._shown(error.os_error)}")
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             return NoAnswer(f"no HTTP answer: {self._shown(error) or type(error).__name__}")
+
+    def noticed(self) -> dict[str, int]:
+        """How often each oddity was met; also while an answer is being decoded in its thread."""
+        notices = self._decoder.notices
+        return {notice.name.lower(): count for notice in Notice if (count := notices[notice])}
 
     def hide(self, text: str) -> str:
         """`text` without secrets."""

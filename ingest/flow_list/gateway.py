@@ -160,7 +160,7 @@ class FlowListGateway:
             },
             "requests": {outcome: count for (_, outcome), count in self.stats.requests.items()},
             "rows": self.stats.rows,
-            "notices": {notice.name.lower(): count for notice, count in self._client.notices.items() if count},
+            "notices": self._client.noticed(),
             "ret_codes": {str(code): count for code, count in self.stats.ret_codes.items()},
             "http_statuses": {str(status): count for status, count in self.stats.http_statuses.items()},
             "dead_letters": {reason: count for (_, reason), count in self.stats.dead_letters.items()},

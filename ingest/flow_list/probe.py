@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from codec.clock import MarketClock
 from codec.flow_list import Reaction
-from codec.flow_list_entry import Notice
 from ingest.flow_list.client import FlowListClient, FlowListConfig
 from ingest.flow_list.outcomes import Listed, Outcome, Refused
 from ingest.flow_list.plan import Plan, plan_batches
@@ -29,7 +28,7 @@ class ProbeReport:
     plan : what will be polled
     asked : symbols of the first batch, without those in `refused`
     refused : symbols that are not asked for, and why
-    notices : what was odd in the answers
+    notices : what was odd in the answers, by the names of `Notice` in lower case
     dead : entries that could not be read, and why the first one
     trouble : what keeps lists from coming; None where nothing does
     """
@@ -37,7 +36,7 @@ class ProbeReport:
     plan: Plan
     asked: int
     refused: Mapping[str, str]
-    notices: Mapping[Notice, int]
+    notices: Mapping[str, int]
     dead: int
     dead_detail: str
     trouble: Outcome | None
@@ -71,6 +70,4 @@ async def probe_flow_list(config: FlowListConfig, timeout_s: float) -> ProbeRepo
                 trouble = outcome
                 break
         asked = sum(symbol not in polls.refused for batch in first for symbol in batch.symbols)
-        return ProbeReport(
-            plan, asked, dict(polls.refused), dict(client.notices), dead, dead_detail, trouble, round_trip_s
-        )
+        return ProbeReport(plan, asked, dict(polls.refused), client.noticed(), dead, dead_detail, trouble, round_trip_s)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from codec.flow_list import Reaction
-from codec.flow_list_entry import Notice
 from ingest.flow_list.outcomes import HttpRefused, NoAnswer, Outcome, Refused, Unreadable
 from ingest.flow_list.probe import ProbeReport, probe_flow_list
 from ticktape.check.finding import PROBE_TIMEOUT_S, Finding
@@ -17,10 +16,11 @@ from ticktape.keys import read_headers
 from ticktape.settings import BadSettings, FlowListSettings, Settings
 
 _LOOKED_AT = {
-    Notice.MISSING: "have no entry",
-    Notice.LARGE_RATIO: "ratios are beyond 1: perhaps percentages",
-    Notice.IN_THE_FUTURE: "entries are ahead of our clock",
+    "missing": "symbols have no entry",
+    "large_ratio": "ratios are beyond 1: perhaps percentages",
+    "in_the_future": "entries are ahead of our clock",
 }
+"""Of what is noticed (codec/flow_list_entry.py)."""
 
 
 async def check_flow_list(settings: Settings, gateway: FlowListSettings) -> list[Finding]:
