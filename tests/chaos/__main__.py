@@ -1,4 +1,7 @@
-"""`make chaos`: kills, freezes, bad links and failing servers, round after round; ends with 1 on any difference."""
+"""`make chaos`: kills, freezes, bad links and failing servers, round after round.
+
+Ends with 1 on any difference, and when it is stopped before its last round.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ticktape-chaos-"))
     say(f"seed {plan.seed}: {len(plan.rounds)} rounds, {plan.faults} faults, {plan.kills} kills, in {folder}")
     report = run_chaos(plan, folder, say, rate=options.rate)
+    if not report.rounds:
+        sys.exit(f"not one round was played; everything is kept in {folder}")
     text = markdown(report, options.minutes)
     say(f"\n{text}")
     if options.report is not None:
@@ -40,6 +45,8 @@ def main() -> None:
         say(f"{len(report.differences)} differences with seed {plan.seed}; everything is kept in {folder}")
         sys.exit(1)
     shutil.rmtree(folder)
+    if len(report.rounds) < len(plan.rounds):
+        sys.exit(1)
 
 
 def say(text: str) -> None:

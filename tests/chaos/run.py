@@ -79,8 +79,9 @@ class ChaosReport:
 def run_chaos(
     plan: Plan, folder: Path, say: Say, *, rate: float = 400.0, looks_again_in_s: float = 25.0
 ) -> ChaosReport:
-    """Play a plan in `folder`, which holds all that it leaves behind; ends early at the first difference.
+    """Play a plan in `folder`, which holds all that it leaves behind.
 
+    It ends early at the first difference, or when it is interrupted.
     After the last round everything is looked at once more: whoever was given up and comes back has
     done so by then.
     """
@@ -98,6 +99,8 @@ def run_chaos(
                     break
             else:
                 play.look_again(looks_again_in_s)
+        except KeyboardInterrupt:
+            say("stopped: the report is of the rounds so far")
         finally:
             report.kills, report.records = striker.kills, play.kafka.records
             if not report.rounds or report.differences:
