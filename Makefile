@@ -26,7 +26,7 @@ demo: $(RUNTIME)        ## a simulated market through the whole pipeline; SECOND
 	@$(BIN)/ticktape demo $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))
 
 test: lint              ## every check and every test, on real servers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(DEV)            ## style, types, architecture
 	@$(BIN)/ruff check .
