@@ -9,6 +9,7 @@ from typing import Protocol
 
 from codec.opend.decoder import OpenDDecoder
 from codec.opend.protocol import HEADER_BYTES, ProtoId
+from ingest.connection import Connection
 from ingest.lane import Lane
 from ingest.opend.encryption import WireMode
 from ingest.opend.events import (
@@ -61,7 +62,7 @@ class ConnectionWatcher(Protocol):
     def notified(self, notice: Notified) -> None: ...
 
 
-class OpenDConnection:
+class OpenDConnection(Connection):
     """Drives a session over a transport until either ends.
 
     Parameters
@@ -89,6 +90,9 @@ class OpenDConnection:
         wire: WireMode,
         body_bytes_max: int,
     ) -> None:
+        super().__init__(
+            lane, pipeline, ReceiveBuffer(capacity_max=max(1 << 20, body_bytes_max + HEADER_BYTES + _SPARE_BYTES))
+        )
         self.subscriber = subscriber
         self._state = state
         self._upkeep = Upkeep(state, subscriber)
@@ -97,21 +101,9 @@ class OpenDConnection:
         self._tick_polls = tick_polls
         self.poller = poller
         self._decoder = decoder
-        self._lane = lane
-        self._pipeline = pipeline
+        self._body_bytes_max = body_bytes_max
         self._watcher = watcher
         self._session: OpenDSession | None = None
-        self._buffer = ReceiveBuffer(capacity_max=max(1 << 20, body_bytes_max + HEADER_BYTES + _SPARE_BYTES))
-        self._transport: TcpTransport | OpenDWebSocket = (
-            TcpTransport(self, self._buffer)
-            if wire.websocket is None
-            else OpenDWebSocket(self, self._buffer, wire.websocket, body_bytes_max=body_bytes_max)
-        )
-        self._timer: asyncio.TimerHandle | None = None
-        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._recv_ns = 0
-        self.ready_at_s: float | None = None
-        """When the gateway accepted us, on the monotonic clock; None before."""
 
     @property
     def ready(self) -> bool:
@@ -126,10 +118,7 @@ class OpenDConnection:
             There was no connection to begin with.
         """
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            if isinstance(self._transport, TcpTransport):
-                await self._transport.connect(host, port)
-            else:
-                await self._transport.connect()
+            await self._connect(host, port)
         try:
             self._session = OpenDSession(self._decoder, now_ns=time.monotonic_ns(), wire=self._wire)
             self._read()
@@ -137,15 +126,15 @@ class OpenDConnection:
         finally:
             self.close("closed by us")
 
-    def close(self, reason: str) -> None:
-        """End the connection; what it has not read is gone with it."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._session is not None:
-            self._session.end(reason)
-        self._transport.close()
-        if not self._over.done():
-            self._over.set_result(reason)
+    async def _connect(self, host: str, port: int) -> None:
+        if (websocket := self._wire.websocket) is None:
+            stream = TcpTransport(self, self._buffer)
+            self._transport = stream
+            await stream.connect(host, port)
+        else:
+            front = OpenDWebSocket(self, self._buffer, websocket, body_bytes_max=self._body_bytes_max)
+            self._transport = front
+            await front.connect()
 
     def wanted_changed(self, tick_polls: TickPolls) -> None:
         """Subscriber and poller have been told of another configuration: go on with it."""
@@ -160,19 +149,13 @@ class OpenDConnection:
             self.subscriber.pull(security)
         self._after()
 
-    def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
-        self._recv_ns = recv_ns
-        if self._session is not None:  # uvloop may read before `run` goes on, which then reads
-            self._read()
+    @property
+    def _has_session(self) -> bool:
+        return self._session is not None
 
-    def ended(self, reason: str) -> None:
-        self.close(reason)
-
-    def _read(self) -> None:
-        """Decode what waits in the buffer; with lane or pipeline full, stop reading until there is room."""
+    def _take_in(self) -> bool:
         assert self._session is not None
         buffer = self._buffer
-        self._lane.reading_from = self._lane.ticks.rows
         received = self._session.receive(
             buffer.data,
             buffer.start,
@@ -184,21 +167,24 @@ class OpenDConnection:
         buffer.start = received.consumed
         for event in received.events:
             self._handle(event)
-        self._lane.reading_from = None
-        self._pipeline.gathered(self._lane)
-        if received.needs_room or self._pipeline.rows_full:
-            self._transport.pause()
-            self._session.hold(time.monotonic_ns())
-            self._pipeline.when_room(self._go_on)
-        self._after()
+        return received.needs_room
 
-    def _go_on(self) -> None:
-        """The lane has room again. What still waits came with the last read, and has its time."""
-        if not self._over.done():
-            assert self._session is not None
-            self._session.resume(time.monotonic_ns())
-            self._transport.resume()
-            self._read()
+    def _hold(self, now_ns: int) -> None:
+        assert self._session is not None
+        self._session.hold(now_ns)
+
+    def _resume(self, now_ns: int) -> None:
+        assert self._session is not None
+        self._session.resume(now_ns)
+
+    def _do_due(self) -> None:
+        assert self._session is not None
+        for event in self._session.tick(time.monotonic_ns(), int(time.time())):
+            self._handle(event)
+
+    def _end(self, reason: str) -> None:
+        if self._session is not None:
+            self._session.end(reason)
 
     def _handle(self, event: Event) -> None:
         watcher = self._watcher
@@ -263,11 +249,10 @@ class OpenDConnection:
         for change in changes:
             self._watcher.state_changed(change)
 
-    def _after(self) -> None:
-        """Send what became sendable and set the next timer."""
+    def _send_all(self) -> int | None:
         session = self._session
-        if session is None:
-            return
+        assert session is not None
+        assert self._transport is not None
         deadlines_ns = []
         if session.state is State.READY:
             self._ask(session)
@@ -275,12 +260,7 @@ class OpenDConnection:
             if news := self.subscriber.subscriptions.take_refused():
                 self._watcher.refused(news)
         self._transport.send(session.take_outgoing())
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if wanted_ns := [each for each in (session.deadline_ns(), *deadlines_ns) if each is not None]:
-            delay_s = max(0.0, (min(wanted_ns) - time.monotonic_ns()) / 1e9)
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_time)
+        return min((each for each in (session.deadline_ns(), *deadlines_ns) if each is not None), default=None)
 
     def _ask(self, session: OpenDSession) -> None:
         """Queue every request that may be sent now."""
@@ -320,9 +300,3 @@ class OpenDConnection:
         """There may be more to ask than when it was last looked."""
         if self.ready:
             self._after()
-
-    def _on_time(self) -> None:
-        assert self._session is not None
-        for event in self._session.tick(time.monotonic_ns(), int(time.time())):
-            self._handle(event)
-        self._after()
