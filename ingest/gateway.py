@@ -40,6 +40,7 @@ from ingest.opend.subscriber import Subscriber
 from ingest.opend.subscriptions import Subscriptions
 from ingest.pipeline import TickPipeline
 from ingest.quota_keeper import QuotaKeeper
+from ingest.running import Running
 from ingest.tick_polls import TickPolls
 from protos.opend import static_info_pb2
 
@@ -126,8 +127,7 @@ class OpenDGateway:
         self._rng = rng or random.Random()
         self._connection: OpenDConnection | None = None
         self._last_error = "not connected yet"
-        self._task: asyncio.Task[None] | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._running = Running()
         self._log = log.bind(gateway=config.name)
         self._holes = Holes(self.lane, pipeline, config.name)
         self._letters = DeadLetters(config.name, pipeline, self._log, self.stats.dead_letters)
@@ -192,21 +192,15 @@ class OpenDGateway:
         return self._polls.quota_used()
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
-        listening = self._listener.run(self._pushed, self._pull_silent)
-        self._listening = asyncio.create_task(listening, name=f"silence of {self.config.name}")
+        self._running.begin(self._run(), f"gateway {self.config.name}")
+        self._running.begin(self._listener.run(self._pushed, self._pull_silent), f"silence of {self.config.name}")
 
     async def wait(self) -> None:
         """Return once stopped; a gateway tries again for ever, so what this raises is a mistake of ours."""
-        assert self._task is not None, "started before it is waited for"
-        assert self._listening is not None
-        await asyncio.gather(asyncio.shield(self._task), asyncio.shield(self._listening))
+        await self._running.wait()
 
     async def stop(self) -> None:
-        tasks = [task for task in (self._task, self._listening) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._running.stop()
 
     def status(self) -> dict[str, object]:
         """What `ticktape status` shows of this gateway."""

@@ -24,6 +24,7 @@ from ingest.flow_list.polls import FlowListPolls
 from ingest.market_hours import MarketHours
 from ingest.market_watch import MarketWatch
 from ingest.pipeline import TickPipeline
+from ingest.running import Running
 
 CALL = "capital_flow_list"
 FEED = CAPITAL_FLOW_SUMMARY.name
@@ -67,9 +68,8 @@ class FlowListGateway:
     ) -> None:
         self.config = config
         self.stats = FlowListStats()
-        pipeline.lane(
-            config.source
-        )  # without ticks; by it the ledger says of this source too when the journal was full
+        # A lane without ticks: by it the ledger says of this source too when the journal was full.
+        pipeline.lane(config.source)
         self._pipeline = pipeline
         self._client = client or FlowListClient(config, clock.for_another_thread())
         now_s = time.time()
@@ -78,7 +78,7 @@ class FlowListGateway:
         self._log = log.bind(gateway=config.name)
         self._dead_letters = DeadLetters(config.name, pipeline, self._log, self.stats.dead_letters)
         self._woken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._running = Running()
         self._last_error = "not asked yet"
         self._failing = False
         self._refused_logged: set[str] = set()
@@ -120,17 +120,14 @@ class FlowListGateway:
         return {}
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"gateway {self.name}")
+        self._running.begin(self._run(), f"gateway {self.name}")
 
     async def wait(self) -> None:
         """Return once stopped; a gateway tries again for ever, so what this raises is a mistake of ours."""
-        assert self._task is not None, "started before it is waited for"
-        await asyncio.shield(self._task)
+        await self._running.wait()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._running.stop()
 
     def status(self) -> dict[str, object]:
         """What `ticktape status` shows of this gateway."""

@@ -146,7 +146,7 @@ class LongPortConnection(Connection):
         if address.is_stream:
             stream = TcpTransport(self, self._buffer)
             self._transport = stream
-            await asyncio.get_running_loop().create_connection(lambda: stream, address.host, address.port)
+            await stream.connect(address.host, address.port)
         else:
             websocket = WebSocketTransport(self, self._buffer, message_bytes_max=PACKET_BYTES_MAX)
             self._transport = self._websocket = websocket

@@ -39,6 +39,7 @@ from ingest.longport.token import TokenUnavailable, TokenUnreadable, fetch_passw
 from ingest.market_hours import MarketHours
 from ingest.pipeline import TickPipeline
 from ingest.poll_config import PollConfig
+from ingest.running import Running
 from ingest.tick_polls import TickPolls
 from protos.longport import quote_profile_pb2
 
@@ -114,8 +115,7 @@ class LongPortGateway:
         self._refused_logged: set[tuple[Security, str]] = set()
         self._pulls_logged: set[tuple[Security, str]] = set()
         self._quota_logged = 0
-        self._task: asyncio.Task[None] | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._running = Running()
         self._log = log.bind(gateway=config.name)
         self._holes = Holes(lane, pipeline, config.name)
         self._letters = DeadLetters(config.name, pipeline, self._log, self.stats.dead_letters)
@@ -163,21 +163,15 @@ class LongPortGateway:
         return {"all" if command is None else _call(command): ratio for command, ratio in used.items()}
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=f"gateway {self.config.name}")
-        listening = self._listener.run(self._pushed, self._pull_silent)
-        self._listening = asyncio.create_task(listening, name=f"silence of {self.config.name}")
+        self._running.begin(self._run(), f"gateway {self.config.name}")
+        self._running.begin(self._listener.run(self._pushed, self._pull_silent), f"silence of {self.config.name}")
 
     async def wait(self) -> None:
         """Return once stopped; a gateway tries again for ever, so what this raises is a mistake of ours."""
-        assert self._task is not None, "started before it is waited for"
-        assert self._listening is not None
-        await asyncio.gather(asyncio.shield(self._task), asyncio.shield(self._listening))
+        await self._running.wait()
 
     async def stop(self) -> None:
-        tasks = [task for task in (self._task, self._listening) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._running.stop()
 
     def status(self) -> dict[str, object]:
         """What `ticktape status` shows of this gateway."""

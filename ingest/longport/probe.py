@@ -147,8 +147,7 @@ class _Visit:
     async def _connect(self) -> None:
         if self._address.is_stream:
             stream = self._transport = TcpTransport(self, self._buffer)
-            loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: stream, self._address.host, self._address.port)
+            await stream.connect(self._address.host, self._address.port)
         else:
             websocket = self._websocket = self._transport = WebSocketTransport(
                 self, self._buffer, message_bytes_max=PACKET_BYTES_MAX
