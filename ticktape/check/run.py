@@ -31,6 +31,9 @@ from ticktape.settings.units import format_bytes
 from ticktape.status import NoDaemon, fetch_status
 from ticktape.wiring import clickhouse_config, kafka_config
 
+_PIPE_WIDTH = 10_000
+"""Where no terminal sets a width: a long path beside it must not squeeze what is said into a few columns."""
+
 
 def run_check(settings: Settings) -> Exit:
     """Try everything and print it; MISFIT when something does not fit, else FAILED on any failure."""
@@ -182,7 +185,7 @@ def _why_taken(address: Address) -> str | None:
 
 
 def _show(findings: list[Finding]) -> None:
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console = Console(width=None if Console().is_terminal else _PIPE_WIDTH, highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(no_wrap=True)
