@@ -20,6 +20,11 @@ from sinks.block_encoding import EncodedBlock, stream_of
 from sinks.clickhouse import ClickHouse
 from sinks.clickhouse_errors import ClickHouseRefusedData, ClickHouseTableError, ClickHouseUnavailable
 from sinks.dead_letters import DeadLetter
+from sinks.misfits import misfits
+
+REFUSALS_MAX = 2_000
+"""Refused parts of one block, a few seconds' worth. What is refused after them goes to dead_letters
+undivided, good rows too, so that no block keeps its partition for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class StoredBlock:
 
     Attributes
     ----------
-    rows : that were inserted
-    held : rows that the table held already
+    rows : that are in the table now
+    held : those of them that it held already, and that were left out
     """
 
     rows: int
@@ -40,7 +45,8 @@ class StoredBlock:
 def store(clickhouse: ClickHouse, encoded: EncodedBlock, allow: Callable[[], None]) -> StoredBlock:
     """Insert a block under its token; blocks, for a worker thread.
 
-    A block that ClickHouse refuses is halved until the refused rows are alone; parts add `/lo-hi` to
+    A block that ClickHouse refuses loses the rows that no table can hold, and is then halved until the
+    refused rows are alone, or `REFUSALS_MAX` parts were refused; parts add `/lo-hi` to
     the token, rows for dead_letters use `<token>/dead`, those of the loss ledger `<token>/lost`. So
     all of it may be tried again at any time. `allow` raises when the place may be another's.
 
@@ -88,7 +94,7 @@ class _Storing:
         letters += refused
         if letters:
             self._insert(DEAD_LETTERS.name, dead_letters.stream(encoded.block.place, letters), "/dead")
-        return StoredBlock(encoded.rows - held - len(refused), held, tuple(letters))
+        return StoredBlock(encoded.rows - len(refused), held, tuple(letters))
 
     def _insert(self, table: str, stream: pa.Buffer, part: str = "") -> None:
         self._allow()
@@ -108,9 +114,13 @@ class _Storing:
 
     def _store_good_rows(self) -> list[DeadLetter]:
         """Store all rows of a refused block that can be; returns the others in their order."""
-        rows = self._encoded.rows
-        refused: list[tuple[int, str]] = []
-        spans = deque(_halves(0, rows)) if rows > 1 else deque([(0, 1)])
+        batch, rows = self._encoded.batch(), self._encoded.rows
+        new = np.ones(rows, bool) if self._new is None else self._new
+        refused = {row: why for row, why in misfits(self._encoded.table, batch).items() if new[row]}
+        new[list(refused)] = False
+        self._new = new
+        spans = deque([(0, rows)] if refused or rows == 1 else _halves(0, rows))
+        refusals = 0
         while spans:
             first, end = spans.popleft()
             part = self._part(first, end)
@@ -119,13 +129,14 @@ class _Storing:
             try:
                 self._insert(self._encoded.table.name, stream_of(part), f"/{first}-{end}")
             except ClickHouseRefusedData as error:
-                if end - first == 1:
-                    refused.append((first, str(error)))
+                refusals += 1
+                if end - first == 1 or refusals > REFUSALS_MAX:
+                    refused |= {first + row: str(error) for row in np.flatnonzero(new[first:end]).tolist()}
                 else:
                     spans.extend(_halves(first, end))
-        batch = self._encoded.batch()
         return [
-            dead_letters.of_row(self._encoded.table, batch.slice(row, 1), detail) for row, detail in sorted(refused)
+            dead_letters.of_row(self._encoded.table, batch.slice(row, 1), detail)
+            for row, detail in sorted(refused.items())
         ]
 
 

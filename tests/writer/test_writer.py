@@ -14,7 +14,7 @@ import pytest
 from codec.arrow import ipc_stream
 from codec.records import Record
 from codec.tables import CAPITAL_FLOW, TICKS, Table
-from sinks import commits
+from sinks import block_store, commits
 from sinks import writer as writer_module
 from sinks.block_encoding import RecordSchemaUnknown
 from sinks.blocks import PlaceQueue
@@ -262,6 +262,38 @@ async def test_rows_that_clickhouse_refuses_become_dead_letters_and_the_others_a
         assert letter["payload_bytes"] == len(letter["payload"].encode())
         assert letter["_topic"] == f"journal-{journal.id}/ticks"
     assert committed(tmp_path) == 4
+
+
+async def test_a_fault_that_all_rows_share_takes_no_insert_for_each(
+    tmp_path: Path, journal: Journal, server: ClickHouseHttp, remote: ClickHouse
+) -> None:
+    batch = with_bad_rows(make_batch(TICKS, 3000, seed=5), set(range(2990)))
+    journal.append([make_record(ipc_stream(batch), rows=3000)])
+    writer = make_writer(tmp_path, remote)
+    writer.start()
+    await until_stored(writer, 10)
+    await writer.stop(5.0)
+    assert len(server.tokens()) == 3, "the whole, the good rows, the dead letters"
+    assert counts(remote) == (10, 10)
+    assert counts(remote, "dead_letters") == (2990, 2990)
+
+
+async def test_rows_that_an_owner_refuses_cost_a_bounded_number_of_inserts(
+    tmp_path: Path, journal: Journal, server: ClickHouseHttp, remote: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody here can know a constraint that somebody added: only trying tells, and not for ever."""
+    monkeypatch.setattr(block_store, "REFUSALS_MAX", 20)
+    writer = make_writer(tmp_path, remote)
+    writer.start()
+    await until(lambda: is_ready(writer))
+    remote.execute("ALTER TABLE ticktape.ticks ADD CONSTRAINT odd CHECK ordinal % 40 != 7")
+    journal.append([make_record(ipc_stream(make_batch(TICKS, 2000, seed=5)), rows=2000)])
+    await until(lambda: committed(tmp_path) == 1)
+    await writer.stop(5.0)
+    assert len(server.tokens()) < 100
+    stored, dead = counts(remote)[0], counts(remote, "dead_letters")[0]
+    assert stored + dead == 2000
+    assert dead >= 50
 
 
 async def test_a_refused_block_may_fail_anywhere_and_is_still_stored_once(
