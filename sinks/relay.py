@@ -28,7 +28,7 @@ from sinks.journal import JournalReader
 from sinks.kafka import KafkaConfig, client_options
 from sinks.relay_errors import JournalMismatch, TransactionLost, WorkerTaken
 from sinks.relay_kafka import connected_producers, transactional_ids
-from sinks.relay_positions import Positions, open_positions
+from sinks.relay_positions import Positions, WrittenPosition, open_positions
 from sinks.relay_progress import Position, RelayProgress
 from sinks.relay_session import IDLE_S_MAX, RelaySession, first_probe
 from sinks.relay_stats import RelayStats
@@ -66,6 +66,7 @@ class Relay:
         self._options = client_options(kafka, f"ticktape-relay-{worker}")
         self._progress = RelayProgress(_local_position(reader))
         self._was_fenced = False
+        self._found: WrittenPosition | None = None
         self._rng = rng or random.Random()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._stop_asked = threading.Event()
@@ -148,6 +149,7 @@ class Relay:
             await first_probe(producers[0], self._config)
             async with open_positions(self._config, self._options, self._names.worker) as positions:
                 await positions.read_to_end()
+            self._found = positions.newest
             self._progress.restart(self._position_of(positions))
             session = RelaySession(
                 producers, self._reader, self._progress, self.stats, self._config, self._names, stopping, appended
@@ -159,10 +161,13 @@ class Relay:
                 raise
 
     async def _wait_for_silence(self, positions: Positions) -> None:
-        """Return when nobody else goes by our worker's name, or nobody any more."""
+        """Return when nobody else goes by our worker's name, or nobody any more.
+
+        What was there before we took the name is our predecessor's, who cannot write any more.
+        """
         await positions.read_to_end()
         heard_s = time.monotonic()
-        while (newest := positions.newest) is not None and newest.holder != self._names.holder:
+        while (newest := positions.newest) not in (None, self._found) and newest.holder != self._names.holder:
             self.stats.report(WorkerTaken(self._names.worker, newest.journal_id, SILENT_S))
             if await positions.read_on(timeout_ms=500):
                 heard_s = time.monotonic()

@@ -33,8 +33,9 @@ _POLL_MS = 200
 
 @dataclass(frozen=True, slots=True)
 class WrittenPosition:
-    """A position, and which process wrote it for which journal."""
+    """A position, which process wrote it for which journal, and at which offset of the topic."""
 
+    topic_offset: int
     journal_id: str
     holder: str
     position: Position
@@ -101,7 +102,7 @@ class Positions:
                 f" should have one ({error}): who else writes to it?"
             ) from error
         self.of_journal[journal_id] = position
-        self.newest = WrittenPosition(journal_id, holder, position)
+        self.newest = WrittenPosition(offset, journal_id, holder, position)
 
 
 @contextlib.asynccontextmanager
