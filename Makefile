@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 export NO_PROXY := 127.0.0.1,localhost
 
-.PHONY: help demo test lint bench fuzz day chaos protos constraints clean
+.PHONY: help demo test lint bench fuzz day chaos outage protos constraints clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
@@ -45,6 +45,9 @@ day: $(DEV)             ## a simulated trading day with faults, then an exact co
 
 chaos: $(DEV)           ## kills, freezes, bad links, failing servers, and an exact check of each round; for MINUTES=30, with SEED=1
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1) --report docs/chaos.md
+
+outage: $(DEV)          ## OF=kafka or OF=clickhouse away at 20,000 ticks/s: memory, time to catch up, and an exact count; for MINUTES=10
+	@$(BIN)/python -m benchmarks.outage $(or $(OF),kafka) --minutes $(or $(MINUTES),10)
 
 protos: $(DEV)          ## generate the protobuf code again
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. protos/*/*.proto

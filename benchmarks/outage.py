@@ -1,132 +1,147 @@
-"""Kafka away for long, at a steady rate: does memory stay flat, and does everything arrive in order when it is back?
+"""Kafka or ClickHouse away for long, at a steady rate: is memory flat, and everything there when it is back?
 
-    python -m benchmarks.outage [--minutes N] [--symbols N] [--rate TICKS_PER_S] [--json]
+    python -m benchmarks.outage kafka|clickhouse [--minutes N] [--symbols N] [--rate TICKS_PER_S] [--json]
 
-A simulated OpenD pushes at the rate into `ticktape ingest`, whose Kafka is stopped for so long and then started.
-Ends with 1 when the worker's memory grows by more than 5 % after the first minute of the outage, when what waited
-is not in Kafka within 60 s of its return, or when a read_committed reader finds an entry of the journal missing,
-twice, or out of order within its partition.
+A simulated OpenD pushes at the rate into `ticktape ingest`; `ticktape sink` reads Kafka and writes to a ClickHouse
+behind HTTP. One of the two servers is ended for so long and then started. Ends with 1
+
+- when the memory of who waits for it (`ingest` for Kafka, `sink` for ClickHouse) grows by more than 5 % after the first
+  minute of the outage;
+- when what waited is not there within 60 s of its return;
+- when a read_committed reader finds an entry of the journal missing, twice, or out of order within its partition;
+- when ClickHouse does not hold each tick that the market made once.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from rich.console import Console
-from rich.table import Table as RichTable
-
+from benchmarks.steady import (
+    GROWTH_MAX,
+    SAMPLE_S,
+    WARM_UP_S,
+    Ports,
+    broken,
+    growth,
+    make_parser,
+    report,
+    rss_bytes,
+    working_folder,
+    write_config,
+)
+from sinks.clickhouse import ClickHouse, ClickHouseConfig
 from sinks.journal import JournalReader
 from sinks.kafka import KafkaConfig
 from sinks.topics import create, wanted_topics
 from tests.kafka.support import read_topics
-from tests.support.daemons import Daemon, daemon, free_port
+from tests.support.clickhouse_http import ClickHouseHttp
+from tests.support.daemons import Daemon, daemon
 from tests.support.kafka import KafkaServer
 from tests.support.simulator import opend_simulator
-from ticktape.simulate.symbols import list_symbols
 
 BEFORE_S = 20.0
-SAMPLE_S = 5.0
-WARM_UP_S = 60.0
-GROWTH_MAX = 0.05
 CATCH_UP_S_MAX = 60.0
+_GIVE_UP_S = 10 * CATCH_UP_S_MAX
+_PREFIX = "outage"
 
 
-def measure(minutes: float, symbols: int, rate: float) -> dict[str, object]:
+class Server(Protocol):
+    """What goes away and comes back."""
+
+    def stop(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
+def measure(away: str, minutes: float, symbols: int, rate: float) -> dict[str, object]:
     """What was seen, and which of it is beyond its bounds."""
-    folder, http_port = Path(tempfile.mkdtemp(prefix="ticktape-outage-")), free_port()
-    with KafkaServer() as server, opend_simulator("--symbols", symbols, "--rate", rate) as opend:
-        kafka = KafkaConfig(server.bootstrap_servers, topic_prefix="outage")
+    ports = Ports()
+    with (
+        working_folder("outage") as folder,
+        KafkaServer() as kafka_server,
+        ClickHouseHttp(folder / "clickhouse") as clickhouse_server,
+        opend_simulator("--symbols", symbols, "--rate", rate) as opend,
+    ):
+        kafka = KafkaConfig(kafka_server.bootstrap_servers, topic_prefix=_PREFIX)
         asyncio.run(create(kafka, wanted_topics(kafka)))
-        config = _config(folder, opend.port, http_port, server.bootstrap_servers, symbols)
-        with daemon("ingest", config, http_port) as ingest:
+        more = f'[kafka]\nbootstrap_servers = "{kafka.bootstrap_servers}"\ntopic_prefix = "{_PREFIX}"\n'
+        config = write_config(folder, ports, opend.port, symbols, clickhouse_server.url, more)
+        with daemon("ingest", config, ports.ingest) as ingest, daemon("sink", config, ports.sink) as sink:
+
+            def waiting_rows() -> float:
+                at_kafka = ingest.metric("ticktape_lag_rows", hop="journal")
+                return at_kafka if away == "kafka" else at_kafka + sink.metric("ticktape_lag_rows")
+
             ingest.wait_until(lambda: '"opend-1": true' in ingest.get("/readyz"), "every symbol subscribed", 300)
+            sink.wait_until(lambda: sink.metric("ticktape_rows_total", hop="stored") > 0, "rows stored", 120)
             time.sleep(BEFORE_S)
+            server: Server = kafka_server if away == "kafka" else clickhouse_server
             server.stop()
-            rss = _watch(ingest, minutes * 60)
-            waiting_rows = _waiting(ingest)
+            rss = _watch(ingest if away == "kafka" else sink, waiting_rows, minutes * 60)
+            waited_rows = waiting_rows()
             server.start()
             began_s = time.monotonic()
-            while _waiting(ingest) > rate:  # a second's worth: what comes now is on its way
+            while waiting_rows() > rate and time.monotonic() - began_s < _GIVE_UP_S:  # a second's worth is on its way
                 time.sleep(0.1)
-                if time.monotonic() - began_s > 10 * CATCH_UP_S_MAX:
-                    break
             caught_up_s = time.monotonic() - began_s
-            opend.stop()
-            ingest.wait_until(lambda: _waiting(ingest) == 0, "everything in Kafka", 120)
+            made = opend.stop()["tables"]["ticks"]["rows"]
+            ingest.wait_until(
+                lambda: ingest.metric("ticktape_lag_rows", hop="journal") == 0, "everything in Kafka", 120
+            )
+            store = ClickHouse(ClickHouseConfig(clickhouse_server.url))
+            sink.wait_until(lambda: _stored(store)[0] >= made, "everything stored", _GIVE_UP_S)
+            sink.stop()
             ingest.stop()
         wrong = _compare(folder / "journal", kafka)
-    steady = rss[round(WARM_UP_S / SAMPLE_S) :] or rss[1:]
-    first, last = (statistics.median(part) for part in (steady[:6], steady[-6:]))
-    failed = [
-        word
-        for word, holds in (
-            ("memory", last / first - 1 <= GROWTH_MAX),
-            ("time", caught_up_s <= CATCH_UP_S_MAX),
-            ("records", not wrong),
-        )
-        if not holds
-    ]
+        stored, different = _stored(store)
+        store.close()
+    grown, memory = growth(rss[round(WARM_UP_S / SAMPLE_S) :] or rss[1:])
+    failed = broken(
+        {
+            "memory": grown <= GROWTH_MAX,
+            "time": caught_up_s <= CATCH_UP_S_MAX,
+            "records": not wrong,
+            "rows": made == stored == different,
+        }
+    )
     return {
+        "away": away,
         "minutes": minutes,
-        "waiting_rows": round(waiting_rows),
+        "waited_rows": round(waited_rows),
         "caught_up_s": round(caught_up_s, 1),
-        "rss_mib_first": round(first / 2**20),
-        "rss_mib_last": round(last / 2**20),
-        "rss_growth": round(last / first - 1, 4),
+        "rss_mib_before": rss[0] >> 20,
+        **memory,
+        "made_ticks": made,
+        "stored_rows": stored,
+        "different_ticks": different,
         "wrong": wrong,
         "failed": failed,
     }
 
 
-def _config(folder: Path, port: int, http_port: int, servers: str, symbols: int) -> Path:
-    (folder / "symbols.txt").write_text("\n".join(listing.symbol for listing in list_symbols(symbols)))
-    config = folder / "ticktape.toml"
-    config.write_text(f"""
-[worker]
-name = "w-0"
-[journal]
-path = "{folder}/journal"
-[kafka]
-bootstrap_servers = "{servers}"
-topic_prefix = "outage"
-[clickhouse]
-url = "chdb://{folder}/clickhouse"
-[http]
-listen = "127.0.0.1:{http_port}"
-[[gateway]]
-name = "opend-1"
-kind = "opend"
-url = "tcp://127.0.0.1:{port}"
-[[subscription]]
-gateway = "opend-1"
-symbols_file = "{folder}/symbols.txt"
-feeds = ["ticks"]
-""")
-    return config
-
-
-def _waiting(ingest: Daemon) -> float:
-    return ingest.metric("ticktape_lag_rows", hop="journal")
-
-
-def _watch(ingest: Daemon, duration_s: float) -> list[int]:
-    """The worker's memory every `SAMPLE_S`."""
+def _watch(waiter: Daemon, waiting_rows: Callable[[], float], duration_s: float) -> list[int]:
+    """The memory of who waits, every `SAMPLE_S`."""
     began_s, sizes = time.monotonic(), []
     while (at_s := time.monotonic() - began_s) < duration_s:
-        pages = int(Path(f"/proc/{ingest.process.pid}/statm").read_text().split()[1])
-        sizes.append(pages * os.sysconf("SC_PAGE_SIZE"))
-        print(f"\r{at_s:6.0f} s  {sizes[-1] >> 20} MiB  {_waiting(ingest):,.0f} rows wait ", end="", file=sys.stderr)
+        sizes.append(rss_bytes(waiter.process.pid))
+        print(f"\r{at_s:6.0f} s  {sizes[-1] >> 20} MiB  {waiting_rows():,.0f} rows wait ", end="", file=sys.stderr)
         time.sleep(SAMPLE_S)
     print(file=sys.stderr)
     return sizes
+
+
+def _stored(store: ClickHouse) -> tuple[int, int]:
+    """Rows of ticks, and how many different ticks they are."""
+    [row] = store.rows(
+        "SELECT count() AS stored, uniqExact(source, symbol, sequence, ordinal) AS different FROM ticktape.ticks"
+    )
+    return row["stored"], row["different"]
 
 
 def _compare(journal: Path, kafka: KafkaConfig) -> list[str]:
@@ -158,23 +173,11 @@ def _compare(journal: Path, kafka: KafkaConfig) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.outage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--minutes", type=float, default=10.0, help="that Kafka is away (default 10)")
-    parser.add_argument("--symbols", type=int, default=2000, help="subscribed (default 2000)")
-    parser.add_argument("--rate", type=float, default=20_000.0, help="ticks a second (default 20000)")
-    parser.add_argument("--json", action="store_true", help="one JSON object and nothing else")
-    options = parser.parse_args()
-    result = measure(options.minutes, options.symbols, options.rate)
-    if options.json:
-        print(json.dumps(result))
-    else:
-        table = RichTable("figure", "value", title=f"Kafka away, {options.rate:,.0f} ticks/s")
-        for name, value in result.items():
-            table.add_row(name, str(value))
-        Console().print(table)
-    return 1 if result["failed"] else 0
+    parser = make_parser("python -m benchmarks.outage", __doc__, "that it is away")
+    parser.add_argument("away", choices=["kafka", "clickhouse"], help="which server")
+    options: argparse.Namespace = parser.parse_args()
+    result = measure(options.away, options.minutes, options.symbols, options.rate)
+    return report(result, "Kafka away" if options.away == "kafka" else "ClickHouse away", options)
 
 
 if __name__ == "__main__":
