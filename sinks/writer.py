@@ -5,7 +5,7 @@ Rule 2: a block is inserted only when a commit names it, so that whoever comes n
     block again. The next one is named while one is inserted: a commit costs no time between them.
 Rule 3: one insert at a time for each place, in the order of the log; places go side by side.
 Rule 4: whatever is down, the position is kept, the same block is tried again under its token, and
-    what is held stays within `HELD_BYTES_MAX` and one fetch, or what the named blocks need.
+    what is held stays within its bound (`HELD_BYTES_MAX`) and one fetch, or what the named blocks need.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from sinks.threads import Threads
 from sinks.writer_stats import Availability, WriterStats
 
 HELD_BYTES_MAX = 256 << 20
-"""Fetched and not yet stored; beyond it nothing is fetched, so that memory does not grow with an outage."""
+"""Fetched and not yet stored; beyond it nothing is fetched."""
+HELD_AWAY_BYTES_MAX = 32 << 20
+"""The same while ClickHouse fails: enough to begin with when it is back, and memory does not grow with an outage."""
 LET_GO_S = 5.0
 """How long a place that goes to another reader may take to finish its insert; within Kafka's session time-out."""
 _FETCH_S_MAX = 0.2
@@ -131,7 +133,7 @@ class Writer:
 
     async def _keep_fetching(self, tasks: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
-            if self.stats.held_bytes < HELD_BYTES_MAX or not any(held.task for held in self._held.values()):
+            if not self._is_full or not any(held.task for held in self._held.values()):
                 self._hold(await self._fetch())
             else:
                 self._acknowledged.clear()
@@ -149,6 +151,11 @@ class Writer:
             return []
         self.stats.record_log.worked("fetch")
         return fetched
+
+    @property
+    def _is_full(self) -> bool:
+        fails = self.stats.clickhouse.trouble is not None
+        return self.stats.held_bytes >= (HELD_AWAY_BYTES_MAX if fails else HELD_BYTES_MAX)
 
     def _until_due_s(self) -> float:
         now_ns = time.monotonic_ns()
@@ -182,8 +189,7 @@ class Writer:
         due_ns = held.queue.due_ns(self._flush_interval_ns)
         if due_ns is None:
             return False
-        pressed = self._stopping.is_set() or self.stats.held_bytes >= HELD_BYTES_MAX
-        return pressed or due_ns <= time.monotonic_ns()
+        return self._stopping.is_set() or self._is_full or due_ns <= time.monotonic_ns()
 
     async def _store_due(self, held: _Held) -> None:
         """Store one place's blocks while any is due; the next one is encoded and named while one is inserted."""

@@ -604,6 +604,29 @@ async def test_what_is_held_stays_within_its_bound(server: ClickHouseHttp, monke
     remote.close()
 
 
+async def test_while_clickhouse_fails_little_is_held(server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = scripted(0, 200)
+    size_bytes = len(records[0].record.value)
+    monkeypatch.setattr(writer_module, "HELD_AWAY_BYTES_MAX", 20 * size_bytes)
+    remote = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
+    log = ScriptedLog([])
+    writer = Writer(log, remote)
+    writer.start()
+    await until(lambda: writer.stats.started)
+    server.fail_inserts(Fault.ERROR_BEFORE, count=1000, code=241)
+    log.waiting = records[:1]
+    await until(lambda: writer.stats.clickhouse.trouble is not None)
+    log.waiting = records[1:]
+    await until(lambda: log.fetched >= 20)
+    await asyncio.sleep(0.5)
+    assert log.fetched <= 21
+    server.faults_left(forget=True)
+    await until_stored(writer, 2000)
+    await writer.stop(5.0)
+    assert counts(remote) == (2000, 2000)
+    remote.close()
+
+
 async def test_unreadable_records_of_kafka_are_set_aside_in_their_place(clickhouse: ClickHouse) -> None:
     records = scripted(0, 3)
     junk = UnreadableRecord("ticks", "bad_crc32c", "does not match", b"junk", 1_760_000_000_000_000_000)
