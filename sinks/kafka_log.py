@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -36,6 +38,7 @@ from sinks.record_log import (
 _POLL_INTERVAL_MS_MAX = 7 * 24 * 3600 * 1000
 """While ClickHouse is down nothing is fetched, and the writer must still keep its partitions."""
 _FETCH_WAIT_MS_MAX = 200
+_LAG_S_MAX = 1.0
 
 assert FETCH_BYTES_MAX >= topics.MESSAGE_BYTES_MAX
 
@@ -121,8 +124,15 @@ class KafkaRecordLog:
             logged += self._logged(partition, received, await consumer.position(partition), epoch)
         self._records_fetched += len(logged)
         self._rows_fetched += sum(each.rows for each in logged)
-        await self._measure_lag(consumer)
+        known = [partition for partition in consumer.assignment() if consumer.highwater(partition) is not None]
+        await self._compare(consumer, {partition: consumer.highwater(partition) for partition in known})
         return logged
+
+    async def measure_lag(self) -> None:
+        consumer, _ = self._started()
+        with contextlib.suppress(TimeoutError, KafkaError, OSError):  # `fetch` will tell
+            async with asyncio.timeout(_LAG_S_MAX):
+                await self._compare(consumer, await consumer.end_offsets(list(self._behind)))
 
     def beginning(self, place: Place) -> Beginning:
         return self._plans[TopicPartition(*place)].beginning
@@ -177,12 +187,10 @@ class KafkaRecordLog:
             origin = self._origins[names] = origin_name(worker, journal_id)
         return origin
 
-    async def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
-        self._behind = {}
-        for partition in consumer.assignment():
-            highwater = consumer.highwater(partition)
-            if highwater is not None:  # something was fetched: the position is known without waiting
-                self._behind[partition] = max(0, highwater - await consumer.position(partition))
+    async def _compare(self, consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> None:
+        """Note how far we are from the ends of partitions of which something was fetched: no wait for a position."""
+        positions = {partition: await consumer.position(partition) for partition in ends}
+        self._behind = {partition: max(0, end - positions[partition]) for partition, end in ends.items()}
 
     def _started(self) -> tuple[AIOKafkaConsumer, GroupMember]:
         assert self._consumer is not None, "not started"

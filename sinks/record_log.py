@@ -143,6 +143,9 @@ class RecordLog(Protocol):
         RecordLogMismatch
         """
 
+    async def measure_lag(self) -> None:
+        """Learn how much waits, as `fetch` does: for when nothing may be fetched. Changes nothing when it cannot."""
+
     def beginning(self, place: Place) -> Beginning:
         """Where reading of `place` began under the epoch that holds; known once a record of it was fetched."""
 

@@ -39,6 +39,8 @@ HELD_AWAY_BYTES_MAX = 32 << 20
 LET_GO_S = 5.0
 """How long a place that goes to another reader may take to finish its insert; within Kafka's session time-out."""
 _FETCH_S_MAX = 0.2
+_LAG_EVERY_S = 1.0
+"""While nothing may be fetched."""
 
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
@@ -137,7 +139,8 @@ class Writer:
                 self._hold(await self._fetch())
             else:
                 self._acknowledged.clear()
-                await _first_of(self._acknowledged, self._stopping)
+                if not await _first_of(self._acknowledged, self._stopping, within_s=_LAG_EVERY_S):
+                    await self._log.measure_lag()
             self._begin_due(tasks)
             # A log that has much at hand never really waits: let the inserts have their turn.
             await asyncio.sleep(0)
@@ -313,10 +316,12 @@ class _Begun(NamedTuple):
     named: asyncio.Future[None]
 
 
-async def _first_of(*events: asyncio.Event) -> None:
+async def _first_of(*events: asyncio.Event, within_s: float) -> bool:
+    """Whether one of `events` came."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waiting, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
     finally:
         for task in waiting:
             task.cancel()

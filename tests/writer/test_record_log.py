@@ -267,6 +267,21 @@ async def test_aborted_records_never_come_and_junk_comes_as_unreadable(kafka_boo
 
 
 @pytest.mark.kafka
+async def test_what_waits_is_known_while_nothing_is_fetched(kafka_bootstrap: str) -> None:
+    source = KafkaSource(kafka_bootstrap)
+    await source.put([make_table_record(TICKS, 5, seed) for seed in range(3)])
+    log = KafkaRecordLog(source.config)
+    await log.start(ignore, nothing_stored)
+    await fetch_all(log, 3)
+    await source.put([make_table_record(TICKS, 5, seed) for seed in range(4)])
+    async with asyncio.timeout(WAIT_S_MAX):
+        while log.lag_rows() < 20:
+            await log.measure_lag()
+    await log.stop()
+    await source.close()
+
+
+@pytest.mark.kafka
 async def test_partitions_that_go_to_another_reader_are_announced_first(kafka_bootstrap: str) -> None:
     source = KafkaSource(kafka_bootstrap)
     await source.put(some_records(6))
