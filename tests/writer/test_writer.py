@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,12 +25,8 @@ from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
 from sinks.positions import Position
 from sinks.record_log import (
     Beginning,
-    EpochOver,
     LoggedRecord,
-    Place,
     RecordLogUnavailable,
-    Revoked,
-    StoredUntil,
     UnreadableRecord,
 )
 from sinks.schema import SchemaMismatch
@@ -38,6 +34,7 @@ from sinks.writer import Writer
 from tests.support.batches import make_batch, make_table_record
 from tests.support.clickhouse_http import ClickHouseHttp, Fault
 from tests.support.records import make_record
+from tests.support.scripted_log import ScriptedLog, scripted
 
 WAIT_S_MAX = 30.0
 
@@ -478,60 +475,6 @@ async def test_a_held_folder_ends_the_writer(tmp_path: Path, journal: Journal, c
     with pytest.raises(ClickHouseFolderLocked):
         await ended(writer)
     await writer.stop(1.0)
-
-
-class ScriptedLog:
-    """A log in memory whose places can be taken away and whose commits can fail."""
-
-    def __init__(self, records: list[LoggedRecord]) -> None:
-        self.waiting = list(records)
-        self.commits: list[dict[Place, Position]] = []
-        self.commits_to_fail = 0
-        self.fetched = self.measured = 0
-        self.beginnings: dict[Place, Beginning] = {}
-        self.epoch_over = False
-        self.revoke: Revoked
-
-    async def start(self, revoked: Revoked, stored_until: StoredUntil) -> None:
-        self.revoke = revoked
-
-    async def stop(self) -> None:
-        """Nothing is open."""
-
-    async def fetch(self, timeout_s: float) -> list[LoggedRecord]:
-        if not self.waiting:
-            await asyncio.sleep(timeout_s)
-        fetched, self.waiting = self.waiting[:1], self.waiting[1:]
-        self.fetched += len(fetched)
-        return fetched
-
-    async def measure_lag(self) -> None:
-        self.measured += 1
-
-    def beginning(self, place: Place) -> Beginning:
-        return self.beginnings.get(place, Beginning(Position(0)))
-
-    async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:
-        if self.commits_to_fail:
-            self.commits_to_fail -= 1
-            raise RecordLogUnavailable("no coordinator")
-        self.commits.append(dict(positions))
-
-    def require(self, epoch: int) -> None:
-        if self.epoch_over:
-            raise EpochOver("no heartbeat was answered")
-
-    @property
-    def stored(self) -> dict[Place, int]:
-        """Up to where each place is stored, as far as it was ever committed."""
-        return {place: position.next_offset for each in self.commits for place, position in each.items()}
-
-
-def scripted(partition: int, count: int) -> list[LoggedRecord]:
-    return [
-        LoggedRecord("t", partition, 2 * n, 2 * n + 2, make_table_record(TICKS, 10, seed=n, first=n * 10))
-        for n in range(count)
-    ]
 
 
 async def test_a_place_that_is_taken_away_is_finished_or_forgotten(server: ClickHouseHttp) -> None:
