@@ -58,12 +58,16 @@ def config(kafka_bootstrap: str) -> KafkaConfig:
 
 
 @pytest.fixture(scope="session")
-def own_server() -> Iterator[KafkaServer]:
+def own_server(real_brokers: None) -> Iterator[KafkaServer]:
     """A broker that a test may stop, kill and freeze; it leaves it running."""
-    if not (shutil.which("java") and shutil.which("mvn")):
-        pytest.skip("only a real broker can be stopped")
     with KafkaServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def real_brokers() -> None:
+    if not (shutil.which("java") and shutil.which("mvn")):
+        pytest.skip("only a real broker can be stopped")
 
 
 @pytest.fixture

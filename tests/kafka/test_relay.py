@@ -10,6 +10,7 @@ import time
 from collections import Counter
 
 import pytest
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from structlog.typing import EventDict
 
@@ -139,6 +140,47 @@ def test_a_record_that_kafka_refuses_holds_the_position_and_repeats_nothing(
     asyncio.run(allow_large_records(config, gaps))
     wait_until(drained(relay, journal))
     assert journal_offsets(read_topics(config)) == offsets_of_places(config, records)
+
+
+@pytest.mark.usefixtures("real_brokers")
+@pytest.mark.parametrize(
+    ("topic", "replicas", "trouble"),
+    [
+        ("leader.ticks", {0: [1], 1: [2], 2: [1]}, "leader.ticks/1 has no leader"),
+        ("__transaction_state", {0: [2]}, "acknowledges no record"),
+    ],
+    ids=["of records", "of transactions"],
+)
+def test_a_partition_without_a_leader_is_waited_for(
+    journal: Journal, make_relay: MakeRelay, topic: str, replicas: dict[int, list[int]], trouble: str
+) -> None:
+    """One of two brokers is gone, and with it every copy of one partition."""
+    with KafkaServer() as first, KafkaServer(joins=first) as second:
+        config = KafkaConfig(first.bootstrap_servers, topic_prefix="leader", partitions=3)
+        asyncio.run(make_topics_on(config, {topic: replicas}))
+        records = mixed_records(300, seed=45)
+        append_all(journal, records[:100])
+        relay = make_relay(config)
+        wait_until(drained(relay, journal))
+        second.kill()
+        append_all(journal, records[100:200])
+        wait_until(lambda: trouble in (relay.stats.trouble or ""))
+        time.sleep(2)
+        assert relay.lag_rows(journal.rows_total) > 0
+        second.start()
+        append_all(journal, records[200:])
+        wait_until(drained(relay, journal))
+        wait_until(lambda: relay.stats.ready)
+        assert journal_offsets(read_topics(config)) == offsets_of_places(config, records)
+
+
+async def make_topics_on(config: KafkaConfig, replicas: dict[str, dict[int, list[int]]]) -> None:
+    """The topics of a configuration, and Kafka's own one of transactions, on broker 1 but for these partitions."""
+    partitions = {each.name: each.partitions for each in topics.wanted_topics(config)} | {"__transaction_state": 1}
+    async with topics._admin(config) as admin:
+        for name, count in partitions.items():
+            on_first = {partition: [1] for partition in range(count)}
+            await admin.create_topics([NewTopic(name, -1, -1, replicas.get(name, on_first))])
 
 
 async def allow_large_records(config: KafkaConfig, topic: str) -> None:

@@ -35,10 +35,10 @@ START_ATTEMPTS = 3
 """A port that was free when we asked may be taken by the time the broker binds it."""
 
 _PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
+process.roles={roles}
+node.id={node}
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+listeners={listeners}
 advertised.listeners={advertised}
 listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
@@ -96,10 +96,20 @@ class KafkaServer:
     ----------
     proxy_ports : of this machine; a client that comes by one of them is told to come back that way
     folder : where its data stays when it stops; without it data are in a folder that goes then
+    joins : the first broker of a cluster, of which this one is to be the second, node 2
     """
 
-    def __init__(self, *, heap: str = "512m", proxy_ports: Sequence[int] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        heap: str = "512m",
+        proxy_ports: Sequence[int] = (),
+        folder: Path | None = None,
+        joins: KafkaServer | None = None,
+    ) -> None:
         self._heap = heap
+        self._joins = joins
+        self._controller_port = 0
         self._proxy_ports = tuple(proxy_ports)
         self.link_ports: tuple[int, ...] = ()
         self._keeps = folder is not None
@@ -177,7 +187,7 @@ class KafkaServer:
         return self._process.poll() if self._process is not None else None
 
     def _format(self) -> None:
-        self._port, controller_port, *links = steady_ports(2 + len(self._proxy_ports))
+        self._port, self._controller_port, *links = steady_ports(2 + len(self._proxy_ports))
         self.link_ports = tuple(links)
         data = self._folder / "data"
         shutil.rmtree(data, ignore_errors=True)
@@ -187,9 +197,16 @@ class KafkaServer:
         for name, port, advertised_port in ports:
             listeners.append(f"{name}://127.0.0.1:{port}")
             advertised.append(f"{name}://127.0.0.1:{advertised_port}")
+        if self._joins is None:
+            roles, controller_port = "broker,controller", self._controller_port
+            listeners.append(f"CONTROLLER://127.0.0.1:{controller_port}")
+        else:
+            roles, controller_port = "broker", self._joins._controller_port
         properties = self._folder / "server.properties"
         properties.write_text(
             _PROPERTIES.format(
+                roles=roles,
+                node=1 if self._joins is None else 2,
                 listeners=",".join(listeners),
                 advertised=",".join(advertised),
                 protocols=",".join(f"{name}:PLAINTEXT" for name in names),
