@@ -13,6 +13,8 @@ HIDDEN = b"***"
 _WORD_BYTES_MIN = 6
 """Of a part of a secret (`Bearer <token>`): a shorter one is found in ordinary text too."""
 _SECRET_BYTES_MIN = 4
+_BEGINNING_BYTES_MIN = 4
+"""Of a secret that is cut off: the same."""
 
 
 class Hidden:
@@ -20,11 +22,12 @@ class Hidden:
 
     Parameters
     ----------
-    secrets : each as it is sent; whatever is shorter than `_SECRET_BYTES_MIN` is no secret
+    secrets : each as it is sent
+    bytes_min : whatever is shorter is no secret, as a header's `1` or `yes`; 1 where all are secrets for certain
     """
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
+    def __init__(self, secrets: Iterable[str] = (), *, bytes_min: int = _SECRET_BYTES_MIN) -> None:
+        forms = {form for secret in secrets for form in _forms(secret, bytes_min)}
         self._forms = sorted(forms, key=len, reverse=True)  # a word of a secret goes after the whole
 
     @property
@@ -44,7 +47,7 @@ class Hidden:
 
     def _without_beginning(self, text: bytes) -> bytes:
         for form in self._forms:
-            for size in range(len(form) - 1, _SECRET_BYTES_MIN - 1, -1):
+            for size in range(len(form) - 1, _BEGINNING_BYTES_MIN - 1, -1):
                 if text.endswith(form[:size]):
                     return text[:-size] + HIDDEN
         return text
@@ -54,11 +57,11 @@ class Hidden:
         return self.hide(text.encode(errors="replace")).decode(errors="replace")
 
 
-def _forms(secret: str) -> Iterable[bytes]:
+def _forms(secret: str, bytes_min: int) -> Iterable[bytes]:
     """A secret and its long words, as an answer that repeats them may spell them."""
     parts = {*secret.split(), *re.split(r"[\s;,=]+", secret)}
     words = {word for word in parts if len(word) >= _WORD_BYTES_MIN}
-    if len(secret) >= _SECRET_BYTES_MIN:
+    if len(secret) >= bytes_min:
         words.add(secret)
     for word in words:
         for spelled in (word, json.dumps(word)[1:-1], html.escape(word), quote(word), quote_plus(word)):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from codec.bits import PAD_BYTES
 from codec.columns import TickBuffer
 from codec.errors import TicktapeError
+from codec.hidden import Hidden
 from codec.longport.decoder import Body, ControlPacket, Decoded, LongportDecoder, PulledTrades, Refused
 from codec.longport.messages import whole_messages
 from codec.longport.protocol import (
@@ -48,7 +49,6 @@ from ingest.longport.events import (
     Ticket,
     UnknownCommand,
 )
-from ingest.longport.signature import hide
 from protos.longport import control_pb2
 
 LOGIN_TIMEOUT_MS = 5_000
@@ -171,7 +171,7 @@ class LongportSession:
         self.state = State.LOGIN
         self._decoder = decoder
         self._login = login
-        self._secrets = [login.secret]
+        self._hidden = Hidden((login.secret,), bytes_min=1)
         self._is_stream = is_stream
         self._heard_ns = now_ns
         self._heartbeat_due_ns = now_ns + HEARTBEAT_EVERY_NS
@@ -340,10 +340,7 @@ class LongportSession:
         before = self.state
         self.state = _TRANSITIONS[before][signal]
         self._pending.clear()
-        return [] if before is State.CLOSED else [Closed(self._without_secrets(reason), remedy or Remedy.RECONNECT)]
-
-    def _without_secrets(self, text: str) -> str:
-        return hide(text, *self._secrets)
+        return [] if before is State.CLOSED else [Closed(self._hidden.hide_text(reason), remedy or Remedy.RECONNECT)]
 
     def _control(self, packet: ControlPacket, source: NDArray[np.uint8], now_ns: int, recv_ns: int) -> Iterable[Event]:
         """A packet that is not pushed trades."""
@@ -399,7 +396,7 @@ class LongportSession:
             code, text = error.code, error.msg
         except DecodeError:
             code, text = 0, "its words cannot be read"
-        text = self._without_secrets(text)
+        text = self._hidden.hide_text(text)
         if packet.command in _SECRET_BODIES:
             what = "going on with the session" if self._login.goes_on else "the login"
             reason = f"{what} is refused with status {packet.status_code}: {in_words(code, text)}"
@@ -415,7 +412,7 @@ class LongportSession:
         if not reply.session_id:
             return self._login_unreadable(packet.span, packet.command, source, "it names no session")
         self.state = _TRANSITIONS[self.state][Signal.ACCEPTED]
-        self._secrets.append(reply.session_id)
+        self._hidden = Hidden((self._login.secret, reply.session_id), bytes_min=1)
         expires_ms = reply.expires if reply.expires >= EXPIRES_MS_MIN else None
         return [Ready(Ticket(reply.session_id, expires_ms), reply.limit, reply.online)]
 

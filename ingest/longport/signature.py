@@ -9,8 +9,9 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 
+from codec.hidden import Hidden
+
 _SIGNED_NAMES = "authorization;x-api-key;x-timestamp"
-_HIDDEN = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,7 @@ class Credentials:
 
     def hidden_in(self, text: str) -> str:
         """`text`, which somebody else wrote, without our keys."""
-        return hide(text, self.app_key, self.app_secret, self.access_token)
-
-
-def hide(text: str, *secrets: str) -> str:
-    """`text` without these words."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, _HIDDEN)
-    return text
+        return Hidden((self.app_key, self.app_secret, self.access_token), bytes_min=1).hide_text(text)
 
 
 def signed_headers(

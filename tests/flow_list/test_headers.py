@@ -54,3 +54,9 @@ def test_ordinary_text_stays() -> None:
     hidden = Hidden(["Bearer abcdef123", "1", "yes"])
     assert hidden.hide_text("line 1 says yes: a bearer") == "line 1 says yes: a bearer"
     assert hidden.hide_text("Bearer abcdef123, abcdef123") == "***, ***"
+
+
+def test_what_is_a_secret_for_certain_is_hidden_however_short() -> None:
+    hidden = Hidden(["7", "tok", ""], bytes_min=1)
+    assert hidden.hide_text("tok is not 17") == "*** is not 1***"
+    assert Hidden([""], bytes_min=1).hide_text("nothing") == "nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from ingest.longport.signature import Credentials, hide, signed_headers
+from ingest.longport.signature import Credentials, signed_headers
 
 KEYS = Credentials("key", "secret", "tok")
 
@@ -27,5 +27,5 @@ def test_query_and_body_are_signed_too() -> None:
 
 def test_keys_do_not_show() -> None:
     assert repr(KEYS) == "Credentials()"
-    assert KEYS.hidden_in("tok of key: secret") == "… of …: …"
-    assert hide("nothing", "") == "nothing"
+    assert KEYS.hidden_in("tok of key: secret") == "*** of ***: ***"
+    assert Credentials("", "", "").hidden_in("nothing") == "nothing"
