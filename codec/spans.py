@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -11,6 +14,11 @@ class Span:
 
     at: int
     size_bytes: int
+
+    def of(self, source: NDArray[np.uint8], size_bytes_max: int | None = None) -> bytes:
+        """What lies there, or the beginning of it."""
+        size = self.size_bytes if size_bytes_max is None else min(self.size_bytes, size_bytes_max)
+        return source[self.at : self.at + size].tobytes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from ingest.longport.events import (
     Ticket,
     UnknownCommand,
 )
+from ingest.pending import PENDING_MAX, PendingRequests
 from protos.longport import control_pb2
 
 LOGIN_TIMEOUT_MS = 5_000
@@ -58,8 +59,6 @@ HEARTBEAT_EVERY_NS = 20_000_000_000
 """Of packets over TCP. The vendor's Go client sends one a minute; what the gateway demands is not known."""
 SILENCE_NS_MAX = 50_000_000_000
 """A TCP link on which nothing came for so long, two heartbeats unanswered, is dead."""
-PENDING_MAX = 1024
-"""Requests without an answer; more is a caller that does not wait."""
 EXPIRES_MS_MIN = 1_000_000_000_000
 """What is said to expire before this, in 2001, is no time: when the session expires is then unknown."""
 
@@ -142,12 +141,6 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
-    command: Command
-    deadline_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Received:
     """What came of one read: `consumed` is where the next byte to read lies; with `needs_room`, empty
     the tick buffer and call again."""
@@ -178,7 +171,7 @@ class LongportSession:
         self._held_ns: int | None = None
         self._request_id = 0
         self._heartbeats = 0
-        self._pending: dict[int, _Pending] = {}
+        self._pending = PendingRequests[Command]()
         self._outgoing: list[bytes] = []
 
     def begin(self, now_ns: int) -> None:
@@ -213,7 +206,7 @@ class LongportSession:
             return None
         deadlines = []
         if self._held_ns is None:
-            deadlines = [pending.deadline_ns for pending in self._pending.values()]
+            deadlines = self._pending.deadlines_ns()
             if self._is_stream:
                 deadlines.append(self._heard_ns + SILENCE_NS_MAX)
         if self._is_stream and self.state is State.READY:
@@ -241,10 +234,7 @@ class LongportSession:
         assert self._held_ns is not None
         held_ns, self._held_ns = now_ns - self._held_ns, None
         self._heard_ns += held_ns
-        self._pending = {
-            number: _Pending(pending.command, pending.deadline_ns + held_ns)
-            for number, pending in self._pending.items()
-        }
+        self._pending.postpone(held_ns)
 
     def end(self, reason: str, close_code: int | None = None) -> list[Event]:
         """The transport has ended, a WebSocket perhaps with a code. Pending requests fail with the session:
@@ -319,8 +309,7 @@ class LongportSession:
         if self._is_stream and silent_ns >= SILENCE_NS_MAX:
             return self._close(Signal.SILENT, f"nothing came for {silent_ns / 1e9:.0f} s")
         events: list[Event] = []
-        for number in [number for number, pending in self._pending.items() if pending.deadline_ns <= now_ns]:
-            command = self._pending.pop(number).command
+        for number, command in self._pending.take_late(now_ns):
             if command is self._login.command:
                 text = f"the login was not answered within {LOGIN_TIMEOUT_MS // 1000} s"
                 return self._close(Signal.REFUSED, text)
@@ -331,7 +320,7 @@ class LongportSession:
 
     def _send(self, command: Command, message: Message, now_ns: int, timeout_ms: int) -> int:
         self._request_id = self._request_id % REQUEST_ID_MAX + 1
-        self._pending[self._request_id] = _Pending(command, now_ns + timeout_ms * 1_000_000)
+        self._pending.add(self._request_id, command, now_ns + timeout_ms * 1_000_000)
         body = message.SerializeToString(deterministic=True)
         self._outgoing.append(pack_request(command, self._request_id, body, timeout_ms))
         return self._request_id
@@ -370,9 +359,8 @@ class LongportSession:
         number, command = packet.request_id, packet.command
         if command not in _REQUESTS and command not in (*_SECRET_BODIES, Command.HEARTBEAT):
             return [UnknownCommand(command)]
-        if not self._answers(command, number):
+        if not self._pending.take(number, command):
             return []  # the answer to a request that we gave up on
-        del self._pending[number]
         if command == Command.HEARTBEAT:
             return []
         if packet.status_code != 0:
@@ -380,12 +368,12 @@ class LongportSession:
         if command in _SECRET_BODIES:
             return self._accepted(packet, source)
         if command == Command.QUERY_TRADE:
-            received = _bytes(source, packet.span) + bytes(PAD_BYTES)
+            received = packet.span.of(source) + bytes(PAD_BYTES)
             return [Pulled(number, np.frombuffer(bytearray(received), np.uint8), recv_ns)]
         body = packet.body.tobytes()
         if command in _POLLS:
             own = Body(np.frombuffer(bytearray(body + bytes(PAD_BYTES)), np.uint8), 0, len(body))
-            return [Polled(replace(packet, body=own), _bytes(source, packet.span), recv_ns)]
+            return [Polled(replace(packet, body=own), packet.span.of(source), recv_ns)]
         return [Replied(number, command, body)]
 
     def _error(self, packet: ControlPacket) -> list[Event]:
@@ -434,18 +422,12 @@ class LongportSession:
     def _unanswered(self, note: Refused, source: NDArray[np.uint8]) -> list[Event]:
         """A packet cannot be read: the request that it answers, if any, gets no other answer."""
         number = note.request_id or _request_id(source, note.span)
-        if not self._answers(note.command, number):
+        if not self._pending.take(number, note.command):
             return []
-        del self._pending[number]
         if note.command in _SECRET_BODIES:
             text = f"the answer to the login cannot be read: {note.detail}"
             return self._close(Signal.BROKEN, text, Remedy.NEW_PASSWORD)
         return [Failed(number, note.command, 0, 0, f"the answer cannot be read: {note.detail}")]
-
-    def _answers(self, command: int, request_id: int) -> bool:
-        """Whether a packet answers a request that still waits (rule 3)."""
-        pending = self._pending.get(request_id)
-        return pending is not None and pending.command == command
 
     def _break(self, broken: StreamBroken, source: NDArray[np.uint8], stop: int) -> list[Event]:
         span = Span(broken.at, stop - broken.at)
@@ -469,7 +451,7 @@ class LongportSession:
         return DeadLetter(
             reason=reason,
             detail=f"command {command}: {detail}",
-            payload=_bytes(source, span, _header_bytes(source, span) if is_secret else PAYLOAD_BYTES_MAX),
+            payload=span.of(source, _header_bytes(source, span) if is_secret else PAYLOAD_BYTES_MAX),
             payload_bytes=span.size_bytes,
             symbol_id=symbol_id,
             loses_ticks=loses_ticks,
@@ -494,8 +476,3 @@ def _request_id(source: NDArray[np.uint8], span: Span) -> int:
     if span.size_bytes < RESPONSE_HEADER_BYTES or int(source[span.at]) & 0x0F != PacketType.RESPONSE:
         return 0
     return int.from_bytes(source[span.at + 2 : span.at + 6].tobytes(), "big")
-
-
-def _bytes(source: NDArray[np.uint8], span: Span, size_bytes_max: int | None = None) -> bytes:
-    size = span.size_bytes if size_bytes_max is None else min(span.size_bytes, size_bytes_max)
-    return source[span.at : span.at + size].tobytes()

@@ -42,6 +42,7 @@ from ingest.opend.events import (
     UnknownMessage,
 )
 from ingest.opend.front import RET_TIMED_OUT
+from ingest.pending import PENDING_MAX, PendingRequests
 from protos.opend import (
     global_state_pb2,
     init_connect_pb2,
@@ -65,8 +66,6 @@ SILENCE_NS_MAX = 33_000_000_000
 """As the official SDK: a link on which nothing came for this long is dead."""
 KEEP_ALIVE_SHARE = 0.8
 """Of the interval that the gateway asks for: one late timer must not be one too many."""
-PENDING_MAX = 1024
-"""Requests without an answer; more is a caller that does not wait."""
 
 _SECRET_BODIES = frozenset({ProtoId.INIT_CONNECT, ProtoId.GET_USER_INFO, 1006})
 """Bodies that can hold a secret: never stored."""
@@ -127,12 +126,6 @@ class LocalProtocolError(TicktapeError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
-    proto_id: ProtoId
-    deadline_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Received:
     """What came of one read: `consumed` is where the next byte to read lies; with `needs_room`, empty
     the tick buffer and call again."""
@@ -158,7 +151,7 @@ class OpenDSession:
         self._keep_alive_due_ns = 0
         self._held_ns: int | None = None
         self._serial = 0
-        self._pending: dict[int, _Pending] = {}
+        self._pending = PendingRequests[ProtoId]()
         self._names_wanted: set[int] = set()
         self._outgoing: list[bytes] = []
         c2s = init_connect_pb2.InitConnectC2S(
@@ -201,8 +194,7 @@ class OpenDSession:
             return None
         deadlines = []
         if self._held_ns is None:
-            deadlines = [pending.deadline_ns for pending in self._pending.values()]
-            deadlines.append(self._heard_ns + SILENCE_NS_MAX)
+            deadlines = [*self._pending.deadlines_ns(), self._heard_ns + SILENCE_NS_MAX]
         if self._keep_alive_ns is not None:
             deadlines.append(self._keep_alive_due_ns)
         return min(deadlines, default=None)
@@ -227,10 +219,7 @@ class OpenDSession:
         assert self._held_ns is not None
         held_ns, self._held_ns = now_ns - self._held_ns, None
         self._heard_ns += held_ns
-        self._pending = {
-            serial: _Pending(pending.proto_id, pending.deadline_ns + held_ns)
-            for serial, pending in self._pending.items()
-        }
+        self._pending.postpone(held_ns)
 
     def _late(self, now_ns: int) -> list[Event]:
         """The end of a silent session, or the requests that get no answer any more."""
@@ -238,9 +227,7 @@ class OpenDSession:
             silent_s = (now_ns - self._heard_ns) / 1e9
             return self._close(Signal.SILENT, f"nothing came for {silent_s:.0f} s")
         events: list[Event] = []
-        late = [serial for serial, pending in self._pending.items() if pending.deadline_ns <= now_ns]
-        for serial in late:
-            proto_id = self._pending.pop(serial).proto_id
+        for serial, proto_id in self._pending.take_late(now_ns):
             if proto_id is ProtoId.INIT_CONNECT:
                 return self._close(Signal.REFUSED, f"InitConnect was {_NO_ANSWER}; {self._wire.hint}")
             if proto_id is not ProtoId.KEEP_ALIVE:
@@ -306,9 +293,8 @@ class OpenDSession:
                 case ControlFrame():
                     events.extend(self._control(note, source, now_ns, recv_ns))
                 case PulledTicks():
-                    if self._answers(ProtoId.GET_TICKER, note.serial):
-                        del self._pending[note.serial]
-                        name = pulled_name(_bytes(source, note.span)) if note.serial in self._names_wanted else None
+                    if self._pending.take(note.serial, ProtoId.GET_TICKER):
+                        name = pulled_name(note.span.of(source)) if note.serial in self._names_wanted else None
                         self._names_wanted.discard(note.serial)
                         events.append(Pulled(note.serial, note.symbol_id, note.first_row, note.rows, name))
                 case Refused():
@@ -322,7 +308,7 @@ class OpenDSession:
 
     def _send(self, proto_id: ProtoId, message: Message, now_ns: int) -> int:
         self._serial += 1
-        self._pending[self._serial] = _Pending(proto_id, now_ns + REQUEST_TIMEOUT_NS)
+        self._pending.add(self._serial, proto_id, now_ns + REQUEST_TIMEOUT_NS)
         body_format, encryption = self._wire.body_format, self._encryption
         body = to_json(message) if body_format is BodyFormat.JSON else message.SerializeToString()
         sealed = encryption.seal(proto_id, body) if encryption else None
@@ -340,13 +326,13 @@ class OpenDSession:
         if frame.proto_id not in _REPLIES and frame.proto_id not in POLLS:
             return [UnknownMessage(frame.proto_id)]
         proto_id = ProtoId(frame.proto_id)
-        if proto_id not in _PUSHES and not self._answers(proto_id, frame.serial):
+        if proto_id not in _PUSHES and not self._pending.has(frame.serial, proto_id):
             return []  # the answer to a request that we gave up on
         if proto_id in POLLS:
-            del self._pending[frame.serial]
-            copied = np.frombuffer(bytearray(_bytes(source, frame.span) + bytes(PAD_BYTES)), np.uint8)
+            self._pending.take(frame.serial, proto_id)
+            copied = np.frombuffer(bytearray(frame.span.of(source) + bytes(PAD_BYTES)), np.uint8)
             return [Polled(replace(frame, span=Span(0, frame.span.size_bytes)), copied, recv_ns)]
-        reply, body = _REPLIES[proto_id](), _bytes(source, frame.span)[HEADER_BYTES:]
+        reply, body = _REPLIES[proto_id](), frame.span.of(source)[HEADER_BYTES:]
         try:
             if frame.body_format == BodyFormat.JSON:
                 body = to_protobuf(body, type(reply)).body
@@ -364,7 +350,7 @@ class OpenDSession:
 
     def _understood(self, proto_id: ProtoId, serial: int, reply: Message, now_ns: int) -> Iterable[Event]:
         if proto_id not in _PUSHES:
-            del self._pending[serial]
+            self._pending.take(serial, proto_id)
         ret_type, text, error_code = reply.retType, reply.retMsg, reply.errCode  # type: ignore[attr-defined]
         if ret_type != 0:
             if proto_id is ProtoId.INIT_CONNECT:
@@ -404,16 +390,10 @@ class OpenDSession:
         ]
         return events + self._unanswered(note.proto_id, note.serial, note.detail) if whole else events
 
-    def _answers(self, proto_id: int, serial: int) -> bool:
-        """Whether a frame answers a request that still waits (rule 3)."""
-        pending = self._pending.get(serial)
-        return pending is not None and pending.proto_id == proto_id
-
     def _unanswered(self, proto_id: int, serial: int, detail: str) -> list[Event]:
         """A frame cannot be read: the request that it answers, if any, gets no other answer."""
-        if not self._answers(proto_id, serial):
+        if not self._pending.take(serial, proto_id):
             return []
-        del self._pending[serial]
         if proto_id == ProtoId.INIT_CONNECT:
             reason = f"the answer to InitConnect cannot be read: {detail}; {self._wire.hint}"
             return self._close(Signal.BROKEN, reason)
@@ -421,15 +401,10 @@ class OpenDSession:
 
     def _break(self, broken: StreamBroken, source: NDArray[np.uint8], stop: int) -> list[Event]:
         span = Span(broken.at, stop - broken.at)
-        header = _bytes(source, span, HEADER_BYTES)
+        header = span.of(source, HEADER_BYTES)
         proto_id = HEADER.unpack(header)[1] if header.startswith(MAGIC) else None
         letter = _dead_letter(source, span, proto_id, broken.reason, broken.detail, None, True)
         return [letter, *self._close(Signal.BROKEN, broken.detail)]
-
-
-def _bytes(source: NDArray[np.uint8], span: Span, size_bytes_max: int | None = None) -> bytes:
-    size = span.size_bytes if size_bytes_max is None else min(span.size_bytes, size_bytes_max)
-    return source[span.at : span.at + size].tobytes()
 
 
 def _dead_letter(
@@ -446,7 +421,7 @@ def _dead_letter(
     return DeadLetter(
         reason=reason,
         detail=f"{where}: {detail}",
-        payload=_bytes(source, span, size_max),
+        payload=span.of(source, size_max),
         payload_bytes=span.size_bytes,
         symbol_id=symbol_id,
         loses_ticks=whole_frame and proto_id not in _WITHOUT_LOSS,

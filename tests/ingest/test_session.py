@@ -11,12 +11,8 @@ from codec.opend.protocol import HEADER_BYTES, ProtoId, pack_frame
 from ingest.letters import PAYLOAD_BYTES_MAX
 from ingest.opend import session as session_module
 from ingest.opend.events import Closed, DeadLetter, Failed, Notified, Pulled, Ready, Replied, UnknownMessage
-from ingest.opend.session import (
-    PENDING_MAX,
-    LocalProtocolError,
-    Signal,
-    State,
-)
+from ingest.opend.session import LocalProtocolError, Signal, State
+from ingest.pending import PENDING_MAX
 from protos.opend import global_state_pb2, init_connect_pb2, keep_alive_pb2, subscription_pb2
 from tests.ingest import wire
 from tests.ingest.talk import BODY_BYTES_MAX, Talk, make_decoder, seconds
