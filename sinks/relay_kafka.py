@@ -111,14 +111,20 @@ def _make_producer(config: KafkaConfig, options: Mapping[str, Any], transactiona
 
 async def _let_go(producer: AIOKafkaProducer) -> None:
     manager = producer._txn_manager
+    untold = [manager.wait_for_transaction_end()]  # an abort puts another in its place
     # A flush that cannot succeed would never end: an idempotent producer gives nothing up.
     with contextlib.suppress(TimeoutError, KafkaError):
         async with asyncio.timeout(_CLOSE_S_MAX):
             if manager.is_in_transaction() or manager.state == TransactionState.ABORTABLE_ERROR:
                 await producer.abort_transaction()  # or it would hide others' records until its time-out
             await producer.stop()
-    if (waiter := manager.wait_for_transaction_end()) is not None and waiter.done() and not waiter.cancelled():
-        waiter.exception()  # told to whoever waited; else asyncio would complain that nobody did
+    untold.append(manager.wait_for_transaction_end())
+    # A sender that fails tells each batch still queued twice: its future, which whoever sent it asks, and one for
+    # who would queue another behind it, if anybody does.
+    untold += [batch._drain_waiter for queue in producer._message_accumulator._batches.values() for batch in queue]
+    for future in untold:
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()  # the failure is known by then; else asyncio would complain that nobody asked
     await producer.client.close()
 
 
