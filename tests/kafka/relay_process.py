@@ -1,9 +1,9 @@
 """A relay in a process of its own, which a test may kill or stop at the worst moment.
 
-    python -m tests.kafka.relay_process JOURNAL BOOTSTRAP_SERVERS TOPIC_PREFIX WORKER [TRICK]
+    python -m tests.kafka.relay_process JOURNAL BOOTSTRAP_SERVERS TOPIC_PREFIX WORKER [TRICK...]
 
-Tricks are stop-before-commit and die-before-position. It prints what the relay says
-of itself whenever that changes, and how many rows are published.
+Tricks are stop-before-commit, stop-between-transactions, die-before-position and without-transactions.
+It prints what the relay says of itself whenever that changes, and how many rows are published.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 
+from sinks import relay as relay_module
 from sinks.journal import JournalReader
 from sinks.kafka import KafkaConfig
 from sinks.relay import RELAY_READER_NAME, Relay
@@ -35,11 +36,35 @@ def stop_before_commit() -> None:
         nonlocal stopped
         if transaction.recv_ns and not stopped:
             stopped = True
-            os.kill(os.getpid(), signal.SIGSTOP)
-            time.sleep(1)  # noqa: ASYNC251 - another thread may stop first: nothing shall run on meanwhile
+            stop()
         await commit(transaction)
 
     Transaction.commit = stop_once  # type: ignore[method-assign,assignment]
+
+
+def stop_between_transactions() -> None:
+    """Stop this process with its claim committed, and nothing else begun."""
+    begin, commit = Transaction.begin, Transaction.commit
+    begun, is_claimed = 0, asyncio.Event()
+
+    async def tell(transaction: Transaction) -> None:
+        await commit(transaction)
+        is_claimed.set()
+
+    async def stop_once(transaction: Transaction) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            await is_claimed.wait()
+            stop()
+        await begin(transaction)
+
+    Transaction.begin, Transaction.commit = stop_once, tell  # type: ignore[method-assign,assignment]
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(1)  # another thread may stop first: nothing shall run on meanwhile
 
 
 def die_before_position() -> None:
@@ -55,11 +80,27 @@ def die_before_position() -> None:
     Transaction.close = die  # type: ignore[method-assign,assignment]
 
 
-def main(path: str, servers: str, prefix: str, worker: str, trick: str = "") -> None:
+def without_transactions() -> None:
+    """Send as producers do that have no transactional id."""
+
+    async def nothing(_: Transaction) -> None: ...
+
+    relay_module.transactional_ids = lambda *_: (None, None)  # type: ignore[attr-defined,assignment]
+    Transaction.begin = Transaction.commit = nothing  # type: ignore[method-assign,assignment]
+
+
+TRICKS: dict[str, Callable[[], None]] = {
+    "stop-before-commit": stop_before_commit,
+    "stop-between-transactions": stop_between_transactions,
+    "die-before-position": die_before_position,
+    "without-transactions": without_transactions,
+}
+
+
+def main(path: str, servers: str, prefix: str, worker: str, *tricks: str) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    tricks: dict[str, Any] = {"stop-before-commit": stop_before_commit, "die-before-position": die_before_position}
-    if trick:
-        tricks[trick]()
+    for trick in tricks:
+        TRICKS[trick]()
     relay = Relay(
         JournalReader(Path(path), RELAY_READER_NAME), KafkaConfig(servers, prefix, partitions=PARTITIONS), worker
     )

@@ -1,8 +1,4 @@
-"""Each guard of the way into ClickHouse, with the one failure that only it closes.
-
-Each test runs twice: as the program is, and with the guard taken out, when the failure must show.
-Without the second run nobody would know whether the first one tests anything.
-"""
+"""Each guard of the way into ClickHouse, with the one failure that only it closes; see `tests.support.guards`."""
 
 from __future__ import annotations
 
@@ -31,13 +27,12 @@ from sinks.record_log import EpochOver, LoggedRecord, Place, RecordLogMismatch
 from sinks.writer import Writer
 from tests.support.batches import make_batch
 from tests.support.clickhouse_http import ClickHouseHttp, Fault
+from tests.support.guards import with_and_without
 from tests.support.logs import FreezableLoop, KafkaTopics, ignore, nothing_stored
 from tests.support.records import make_record
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.kafka
-
-with_and_without = pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "without"])
 
 
 @pytest.fixture(scope="module")
