@@ -396,6 +396,26 @@ async def test_a_restart_after_a_crash_drops_exactly_the_repeats(journal: Memory
     assert feed.pipeline.stats.conflicts.total() == 0
 
 
+@pytest.mark.parametrize(("without", "repeats"), [((), 0), (("restore_seen",), 30), (("replay_record",), 10)])
+async def test_window_a_pull_after_a_restart_overlaps_what_was_journaled(
+    journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch, without: Sequence[str], repeats: int
+) -> None:
+    """Nothing but the window that is restored, from its snapshot and the records after it, keeps them single."""
+    feed = await start(journal)
+    feed.hear(push(range(30)))
+    await feed.pipeline.stop(DRAIN_S)
+    await crash(journal, push(range(30, 40)))
+
+    for name in without:
+        monkeypatch.setattr(pipeline_module, name, lambda *_: None)
+    feed = await start(journal)
+    feed.hear_pull(SYMBOLS[0], wire.make_ticks(range(45), push_type=None))
+    await feed.pipeline.stop(DRAIN_S)
+    stored = journal.sequences()
+    assert set(stored) == set(sequences(range(45)))
+    assert len(stored) - len(set(stored)) == repeats
+
+
 async def test_a_restart_goes_on_with_the_next_ordinal(journal: MemoryJournal) -> None:
     """A row alone does not say how many ticks shared its sequence: the ordinal does."""
     for prices in ((1.0, 2.0, 3.0), (3.0, 2.0, 4.0)):
