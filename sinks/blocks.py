@@ -10,7 +10,7 @@ import google_crc32c
 
 from codec.records import Record
 from sinks.positions import BlockName, Origin, Position, StoredRecord, may_repeat, with_origins
-from sinks.record_log import Beginning, LoggedRecord, Place, RecordLogMismatch, UnreadableRecord
+from sinks.record_log import LoggedRecord, Place, RecordLogMismatch, UnreadableRecord
 
 BLOCK_ROWS_MAX = 500_000
 BLOCK_BYTES_MAX = 64 << 20
@@ -34,6 +34,7 @@ class Block:
     ----------
     origins : that wrote the place up to the end of this block
     is_doubtful : some of its rows may be stored already, and not under its token
+    doubtful_before : the same of any row of its place before this offset
     """
 
     place: Place
@@ -43,6 +44,7 @@ class Block:
     name: BlockName
     origins: tuple[Origin, ...] = ()
     is_doubtful: bool = False
+    doubtful_before: int = 0
 
     @property
     def next_offset(self) -> int:
@@ -56,7 +58,8 @@ class Block:
     def position(self) -> Position:
         """That of its place once it is stored."""
         last = self.records[-1]
-        return Position(last.next_offset, StoredRecord(last.offset, last.crc32c), self.origins)
+        stored = StoredRecord(last.offset, last.crc32c)
+        return Position(last.next_offset, stored, self.origins, doubtful_before=self.doubtful_before)
 
 
 class PlaceQueue:
@@ -65,14 +68,14 @@ class PlaceQueue:
     The first blocks are those that the beginning names, whatever the limits are by now.
     """
 
-    def __init__(self, place: Place, beginning: Beginning | None = None) -> None:
-        beginning = beginning or Beginning(Position(0))
+    def __init__(self, place: Place, beginning: Position | None = None) -> None:
+        beginning = beginning or Position(0)
         self.place = place
         self.rows = 0
         self.size_bytes = 0
         self._waiting: deque[_Waiting] = deque()
-        self._named = deque(beginning.position.intents)
-        self._origins = beginning.position.origins
+        self._named = deque(beginning.intents)
+        self._origins = beginning.origins
         self._doubtful_before = beginning.doubtful_before
 
     @property
@@ -149,7 +152,8 @@ class PlaceQueue:
             )
         self._note_origins(records)
         doubtful = named is not None or records[0].offset < self._doubtful_before or self._may_repeat(records)
-        return Block(self.place, records, rows, size_bytes, name, self._origins, doubtful)
+        before = self._doubtful_before
+        return Block(self.place, records, rows, size_bytes, name, self._origins, doubtful, before)
 
     def _note_origins(self, records: Sequence[LoggedRecord]) -> None:
         newest = {each.origin: each.record.recv_ns for each in records if each.origin}

@@ -18,7 +18,6 @@ from sinks.journal import ControlStateError, Entry, JournalNotFound, JournalRead
 from sinks.positions import Position, position_of
 from sinks.record_log import (
     FETCH_BYTES_MAX,
-    Beginning,
     LoggedRecord,
     Place,
     RecordLogUnavailable,
@@ -99,14 +98,14 @@ class JournalRecordLog:
             left_s = deadline_s - time.monotonic()
             if entries or left_s <= 0:
                 logged = [self._logged(entry) for entry in entries]
-                return [each for each in logged if each.offset >= self.beginning(each.place).position.next_offset]
+                return [each for each in logged if each.offset >= self.beginning(each.place).next_offset]
             await asyncio.sleep(min(_POLL_S, left_s))
 
     async def measure_lag(self) -> None:
         """Do nothing: who writes the journal knows what is in it."""
 
-    def beginning(self, place: Place) -> Beginning:
-        return Beginning(self._begun.get(place[0], Position(0)), self._doubtful_before)
+    def beginning(self, place: Place) -> Position:
+        return self._begun.get(place[0], Position(0, doubtful_before=self._doubtful_before))
 
     async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:
         reader, threads = self._open()
@@ -170,11 +169,12 @@ def _lock(path: Path) -> int:
 
 
 def _beginnings(reader: JournalReader) -> tuple[dict[str, Position], int]:
-    """The position of each table, and before which entry rows may be stored that no position tells of."""
+    """The position of each table, and before which entry rows of the others may be stored without one."""
     kept = reader.control.get_snapshot(WRITER_READER_NAME)
     if kept is not None:
         positions = {topic: position_of(*position) for topic, position in json.loads(kept[1]).items()}
-        return {topic: position for topic, position in positions.items() if position is not None}, 0
+        known = {topic: position for topic, position in positions.items() if position is not None}
+        return known, max((position.doubtful_before for position in known.values()), default=0)
     # A new journal, in which there is nothing yet, or one whose control state was lost.
     begin = reader.position
     while reader.read(FETCH_BYTES_MAX):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sinks.positions import Position, StoredRecord, position_of
-from sinks.record_log import Beginning, Place, RecordLogMismatch
+from sinks.record_log import Place, RecordLogMismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ReadingPlan:
     lost_from : what lies between it and the first record was removed before it was read; None when nothing was
     """
 
-    beginning: Beginning
+    beginning: Position
     read_from: int
     expected: StoredRecord | None = None
     lost_from: int | None = None
@@ -55,24 +55,23 @@ def plan(place: Place, facts: PartitionFacts, stored_until: int | None) -> Readi
         The partition ends below what was stored: its records are not those that were read.
     """
     if facts.committed is None:
-        if stored_until is None:
-            return ReadingPlan(Beginning(Position(facts.first)), facts.first)
-        if stored_until >= facts.end:
+        if stored_until is not None and stored_until >= facts.end:
             raise made_anew(place, facts.end, stored_until + 1)
-        return ReadingPlan(Beginning(Position(facts.first), facts.end), facts.first)
+        stored_end = 0 if stored_until is None else stored_until + 1
+        begin = Position(min(stored_end, facts.first), doubtful_before=0 if stored_until is None else facts.end)
+        return ReadingPlan(begin, facts.first, lost_from=stored_end if facts.first > stored_end else None)
     offset, note = facts.committed
     position = position_of(offset, note)
     if position is None:  # somebody set it by hand: what was stored behind it we cannot know
-        begin, doubtful_before = Position(offset), facts.end
-    else:
-        begin, doubtful_before = position, 0
-    needed = max(offset, *(name.last + 1 for name in begin.intents), begin.last.offset + 1 if begin.last else 0)
+        position = Position(offset, doubtful_before=facts.end)
+    last = position.last
+    needed = max(offset, *(name.last + 1 for name in position.intents), last.offset + 1 if last else 0)
     if facts.end < needed:
         raise made_anew(place, facts.end, needed)
     lost_from = offset if facts.first > offset else None
-    expected = begin.last if begin.last is not None and begin.last.offset >= facts.first else None
+    expected = last if last is not None and last.offset >= facts.first else None
     read_from = expected.offset if expected is not None else max(offset, facts.first)
-    return ReadingPlan(Beginning(begin, doubtful_before), read_from, expected, lost_from)
+    return ReadingPlan(position, read_from, expected, lost_from)
 
 
 def made_anew(place: Place, end: int, stored: int) -> RecordLogMismatch:

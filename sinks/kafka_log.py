@@ -26,7 +26,6 @@ from sinks.kafka_member import SESSION_TIMEOUT_MS, GroupMember
 from sinks.positions import Position, StoredRecord, origin_name
 from sinks.record_log import (
     FETCH_BYTES_MAX,
-    Beginning,
     LoggedRecord,
     Place,
     RecordLogMismatch,
@@ -134,7 +133,7 @@ class KafkaRecordLog:
             async with asyncio.timeout(_LAG_S_MAX):
                 await self._compare(consumer, await consumer.end_offsets(list(self._behind)))
 
-    def beginning(self, place: Place) -> Beginning:
+    def beginning(self, place: Place) -> Position:
         return self._plans[TopicPartition(*place)].beginning
 
     async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:
@@ -246,7 +245,7 @@ class KafkaRecordLog:
                     raise kafka_beginning.made_anew(tuple(partition), facts[partition].end, position)
                 first = facts[partition].first
                 self._note_lost(partition, position, first)
-                self._unread[partition] = ReadingPlan(Beginning(Position(first)), first, lost_from=position)
+                self._unread[partition] = ReadingPlan(Position(first), first, lost_from=position)
                 consumer.seek(partition, first)
         except IllegalStateError:
             return  # another reader has the partition now

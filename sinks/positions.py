@@ -77,12 +77,14 @@ class Position:
     last : the last stored record; None when there is none
     origins : that wrote what is stored, oldest first
     intents : blocks from `next_offset` on whose insert may have begun, in order
+    doubtful_before : rows of records before this offset may be stored, though no position says so
     """
 
     next_offset: int
     last: StoredRecord | None = None
     origins: tuple[Origin, ...] = ()
     intents: tuple[BlockName, ...] = ()
+    doubtful_before: int = 0
 
     def note(self) -> str:
         """Everything but `next_offset`, as text."""
@@ -93,6 +95,8 @@ class Position:
             note["origins"] = [[origin.name, origin.first_s, origin.last_s] for origin in self.origins]
         if self.intents:
             note["intents"] = [[name.first, name.last, name.rows, name.crc32c] for name in self.intents]
+        if self.doubtful_before:
+            note["doubtful"] = self.doubtful_before
         text = json.dumps(note, separators=(",", ":"))
         assert len(text) <= NOTE_BYTES_MAX
         return text
@@ -110,6 +114,7 @@ def position_of(next_offset: int, note: str) -> Position | None:
             StoredRecord(*last) if last is not None else None,
             tuple(Origin(*origin) for origin in values.get("origins", ())),
             tuple(BlockName(*name) for name in values.get("intents", ())),
+            values.get("doubtful", 0),
         )
     except (ValueError, TypeError, KeyError):
         return None

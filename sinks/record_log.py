@@ -100,20 +100,6 @@ class LoggedRecord:
         return self.record.crc32c if isinstance(self.record, Record) else int(google_crc32c.value(self.record.value))
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """Where a reader goes on in a place.
-
-    Attributes
-    ----------
-    position : what is stored, and which blocks must be inserted again as they were
-    doubtful_before : rows of records before this offset may be stored, though no position says so
-    """
-
-    position: Position
-    doubtful_before: int = 0
-
-
 class RecordLog(Protocol):
     """A durable sequence of records for each place, and the position up to which they are stored.
 
@@ -146,7 +132,7 @@ class RecordLog(Protocol):
     async def measure_lag(self) -> None:
         """Learn how much waits, as `fetch` does: for when nothing may be fetched. Changes nothing when it cannot."""
 
-    def beginning(self, place: Place) -> Beginning:
+    def beginning(self, place: Place) -> Position:
         """Where reading of `place` began under the epoch that holds; known once a record of it was fetched."""
 
     async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:

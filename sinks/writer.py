@@ -173,7 +173,7 @@ class Writer:
             if held is None:
                 beginning = self._log.beginning(logged.place)
                 queue = PlaceQueue(logged.place, beginning)
-                held = self._held[logged.place] = _Held(queue, logged.epoch, beginning.position)
+                held = self._held[logged.place] = _Held(queue, logged.epoch, beginning)
             held.queue.append(logged, now_ns)
             self.stats.held_rows += logged.rows
             self.stats.held_bytes += len(logged.record.value)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from codec.tables import TICKS
 from sinks.positions import Position
-from sinks.record_log import Beginning, EpochOver, LoggedRecord, Place, RecordLogUnavailable, Revoked, StoredUntil
+from sinks.record_log import EpochOver, LoggedRecord, Place, RecordLogUnavailable, Revoked, StoredUntil
 from tests.support.batches import make_table_record
 
 
@@ -19,7 +19,7 @@ class ScriptedLog:
         self.commits: list[dict[Place, Position]] = []
         self.commits_to_fail = 0
         self.fetched = self.measured = 0
-        self.beginnings: dict[Place, Beginning] = {}
+        self.beginnings: dict[Place, Position] = {}
         self.epoch_over = False
         self.revoke: Revoked
 
@@ -39,8 +39,8 @@ class ScriptedLog:
     async def measure_lag(self) -> None:
         self.measured += 1
 
-    def beginning(self, place: Place) -> Beginning:
-        return self.beginnings.get(place, Beginning(Position(0)))
+    def beginning(self, place: Place) -> Position:
+        return self.beginnings.get(place, Position(0))
 
     async def commit(self, positions: Mapping[Place, Position], epoch: int) -> None:
         if self.commits_to_fail:

@@ -17,10 +17,11 @@ from aiokafka import TopicPartition
 from codec.arrow import ipc_stream
 from codec.records import Record, RecordKind
 from codec.tables import TICKS
-from sinks import blocks, kafka_log, kafka_member, look_up, positions
+from sinks import blocks, kafka_beginning, kafka_log, kafka_member, look_up, positions
 from sinks import writer as writer_module
 from sinks.block_encoding import stream_of
 from sinks.clickhouse import ClickHouse, ClickHouseConfig
+from sinks.kafka_beginning import PartitionFacts
 from sinks.kafka_log import KafkaRecordLog
 from sinks.positions import Position, StoredRecord
 from sinks.record_log import EpochOver, LoggedRecord, Place, RecordLogMismatch
@@ -329,6 +330,64 @@ async def test_records_that_retention_removed_are_in_the_ledger(source: KafkaTop
         assert None not in (gap["from_ts"], gap["to_ts"], gap["from_sequence"])
     assert after.log.missing_records == 6
     assert after.counts() == (70, 70)
+    await after.stop()
+
+
+async def test_records_that_retention_removed_before_the_first_commit_are_in_the_ledger(
+    source: KafkaTopics, server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink that starts late, and ends between the name of its first block and its insert."""
+    await source.put(ticks(10))
+    place = (source.config.topic_of("ticks"), 0)
+    await source.remove_before(place, 16)
+    before = Sink(source, server)
+    with monkeypatch.context() as patient:
+        patient.setattr("sinks.writer.Backoff.delays_s", lambda *_: iter([60.0]))
+        server.fail_inserts(Fault.CUT_BEFORE)
+        await before.start()
+        await until_named(source, place)
+        await until(lambda: before.writer.stats.clickhouse.trouble is not None)
+        await before.die()
+    after = Sink(source, server)
+    await after.start()
+    await after.until_stored(20)
+    [gap] = after.clickhouse.rows(f"SELECT * FROM {after.clickhouse.database}.gaps")
+    assert (gap["feed"], gap["cause"], gap["state"], gap["symbol"]) == ("ticks", "kafka_retention", "lost", "")
+    assert (gap["from_ts"], gap["to_ts"] is None) == (None, False)
+    assert after.counts() == (20, 20)
+    await after.stop()
+
+
+@with_and_without
+async def test_look_up_a_sink_whose_positions_are_gone_is_stopped_before_it_has_caught_up(
+    source: KafkaTopics, server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """What it has stored before stays doubtful for whoever goes on."""
+    if not guarded:
+        note = Position.note
+        monkeypatch.setattr(Position, "note", lambda self: note(dataclasses.replace(self, doubtful_before=0)))
+    await source.put(ticks(10))
+    sink = Sink(source, server)
+    await sink.start()
+    await sink.until_stored(100)
+    await sink.stop()
+    place = (source.config.topic_of("ticks"), 0)
+    log = KafkaRecordLog(source.config)
+    await log.start(ignore, nothing_stored)
+    while not log._plans:
+        await log.fetch(0.5)
+    epoch = log._started()[1].epoch
+    # As after `kafka-consumer-groups --reset-offsets --to-earliest`, and one block later.
+    first = kafka_beginning.plan(place, PartitionFacts(0, 20, (0, "")), None).beginning
+    queue = blocks.PlaceQueue(place, first)
+    for number, record in enumerate(ticks(3)):
+        queue.append(LoggedRecord(*place, 2 * number, 2 * number + 2, record), 0)
+    await log.commit({place: queue.cut().position}, epoch)
+    await log.stop()
+    after = Sink(source, server)
+    await after.start()
+    await until(lambda: after.writer.stats.inserts > 0)
+    assert after.counts() == ((100, 100) if guarded else (170, 100))
     await after.stop()
 
 

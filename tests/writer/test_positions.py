@@ -22,7 +22,7 @@ from sinks.positions import (
     position_of,
     with_origins,
 )
-from sinks.record_log import Beginning, LoggedRecord, RecordLogMismatch
+from sinks.record_log import LoggedRecord, RecordLogMismatch
 from tests.support.batches import make_table_record
 
 PLACE = ("ticktape.ticks", 3)
@@ -35,6 +35,7 @@ some_positions = st.builds(
     st.none() | st.builds(StoredRecord, offsets, st.integers(0, 2**32 - 1)),
     st.lists(origins, max_size=ORIGINS_MAX).map(tuple),
     st.lists(names, max_size=4).map(tuple),
+    offsets,
 )
 
 
@@ -53,15 +54,15 @@ def test_what_was_committed_is_where_reading_begins() -> None:
     last = StoredRecord(8, 77)
     begun = plan(PLACE, PartitionFacts(0, 100, (10, Position(10, last).note())), None)
     assert (begun.read_from, begun.expected, begun.lost_from) == (8, last, None)
-    assert begun.beginning == Beginning(Position(10, last), doubtful_before=0)
+    assert begun.beginning == Position(10, last)
 
 
 def test_without_a_position_everything_is_read_and_looked_up_unless_the_table_is_empty() -> None:
+    assert plan(PLACE, PartitionFacts(0, 100, None), None).beginning == Position(0)
     facts = PartitionFacts(5, 100, None)
-    assert plan(PLACE, facts, None).beginning == Beginning(Position(5), doubtful_before=0)
-    for stored_until in (-1, 50, 99):
+    for stored_until in (4, 50, 99):
         begun = plan(PLACE, facts, stored_until)
-        assert (begun.read_from, begun.beginning) == (5, Beginning(Position(5), doubtful_before=100))
+        assert (begun.read_from, begun.beginning, begun.lost_from) == (5, Position(5, doubtful_before=100), None)
     with pytest.raises(RecordLogMismatch, match="ends at offset 100"):
         plan(PLACE, facts, 100)
 
@@ -75,6 +76,15 @@ def test_what_retention_removed_is_named() -> None:
     note = Position(10, StoredRecord(8, 77)).note()
     begun = plan(PLACE, PartitionFacts(30, 100, (10, note)), None)
     assert (begun.read_from, begun.expected, begun.lost_from) == (30, None, 10)
+
+
+@pytest.mark.parametrize(("stored_until", "lost_from"), [(None, 0), (-1, 0), (3, 4)])
+def test_what_retention_removed_before_anything_was_committed_is_named(stored_until: int, lost_from: int) -> None:
+    """Also by whoever goes on when the first one ended between its first block's name and its insert."""
+    begun = plan(PLACE, PartitionFacts(30, 100, None), stored_until)
+    assert (begun.read_from, begun.lost_from, begun.beginning.next_offset) == (30, lost_from, lost_from)
+    again = plan(PLACE, PartitionFacts(30, 100, (lost_from, begun.beginning.note())), stored_until)
+    assert again == begun
 
 
 @pytest.mark.parametrize(
@@ -92,7 +102,7 @@ def logged(count: int, first: int = 0, origin: str = "") -> list[LoggedRecord]:
     ]
 
 
-def cut(records: list[LoggedRecord], beginning: Beginning | None = None) -> list[Block]:
+def cut(records: list[LoggedRecord], beginning: Position | None = None) -> list[Block]:
     queue = PlaceQueue(PLACE, beginning)
     for record in records:
         queue.append(record, 0)
@@ -105,7 +115,7 @@ def cut(records: list[LoggedRecord], beginning: Beginning | None = None) -> list
 def test_named_blocks_are_cut_as_they_were_and_the_rest_as_usual() -> None:
     [first] = cut(logged(3))
     [second] = cut(logged(2, first=3))
-    beginning = Beginning(Position(0, intents=(first.name, second.name)))
+    beginning = Position(0, intents=(first.name, second.name))
     blocks = cut(logged(9), beginning)
     assert [block.token for block in blocks[:2]] == [first.token, second.token]
     assert [block.rows for block in blocks] == [30, 20, 40]
@@ -115,7 +125,7 @@ def test_named_blocks_are_cut_as_they_were_and_the_rest_as_usual() -> None:
 
 def test_a_named_block_waits_for_its_last_record_whatever_the_flush_interval() -> None:
     [name] = [block.name for block in cut(logged(3))]
-    queue = PlaceQueue(PLACE, Beginning(Position(0, intents=(name,))))
+    queue = PlaceQueue(PLACE, Position(0, intents=(name,)))
     records = logged(4)
     for record in records[:2]:
         queue.append(record, 100)
@@ -130,12 +140,12 @@ def test_other_records_than_a_block_was_named_after_stop_the_writer() -> None:
     [block] = cut(logged(3))
     other = BlockName(block.name.first, block.name.last, block.name.rows, block.name.crc32c ^ 1)
     with pytest.raises(RecordLogMismatch, match="made anew"):
-        cut(logged(3), Beginning(Position(0, intents=(other,))))
+        cut(logged(3), Position(0, intents=(other,)))
 
 
 def test_what_is_left_of_named_blocks_after_retention_is_looked_up() -> None:
     gone, cut_short = (cut(part)[0].name for part in (logged(2), logged(3, first=2)))
-    blocks = cut(logged(6, first=4), Beginning(Position(0, intents=(gone, cut_short))))
+    blocks = cut(logged(6, first=4), Position(0, intents=(gone, cut_short)))
     assert [(block.name.first, block.name.last, block.is_doubtful) for block in blocks] == [
         (8, 8, True),
         (10, 18, False),
@@ -143,8 +153,15 @@ def test_what_is_left_of_named_blocks_after_retention_is_looked_up() -> None:
 
 
 def test_rows_below_the_doubtful_offset_are_looked_up() -> None:
-    assert [block.is_doubtful for block in cut(logged(3), Beginning(Position(0), 1))] == [True]
-    assert [block.is_doubtful for block in cut(logged(3), Beginning(Position(0), 0))] == [False]
+    assert [block.is_doubtful for block in cut(logged(3), Position(0, doubtful_before=1))] == [True]
+    assert [block.is_doubtful for block in cut(logged(3), Position(0))] == [False]
+
+
+def test_whoever_goes_on_below_the_doubtful_offset_still_looks_up() -> None:
+    [begun] = cut(logged(3), Position(0, doubtful_before=9))
+    kept = position_of(6, begun.position.note())
+    assert kept is not None
+    assert [block.is_doubtful for block in cut(logged(3, first=3), kept)] == [True]
 
 
 DAY_S = 1_760_000_000

@@ -24,7 +24,6 @@ from sinks.journal import Journal, JournalReader
 from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
 from sinks.positions import Position
 from sinks.record_log import (
-    Beginning,
     LoggedRecord,
     RecordLogUnavailable,
     UnreadableRecord,
@@ -405,7 +404,7 @@ async def test_named_blocks_that_need_more_than_the_bound_are_fetched_all_the_sa
         queue.append(record, 0)
     remote = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
     log = ScriptedLog(records)
-    log.beginnings["t", 0] = Beginning(Position(0, intents=(queue.cut().name,)))
+    log.beginnings["t", 0] = Position(0, intents=(queue.cut().name,))
     writer = Writer(log, remote)
     writer.start()
     await until_stored(writer, 200)
