@@ -225,7 +225,7 @@ class OpenDGateway:
             "times_disagreeing": int(self._decoder.counters[TIME_DISAGREEMENTS]),
             "numbers_unlisted": int(self._decoder.counters[UNLISTED_NUMBERS]),
             "markets_unlisted": int(self._decoder.counters[UNLISTED_MARKETS]),
-            "open_gaps": self.lane.account.open_gaps.get(self.config.name, 0),
+            "open_gaps": self.lane.book.open_gaps.get(self.config.name, 0),
             "connects": self.stats.connects,
             "last_error": None if self.up else self._last_error,
         }

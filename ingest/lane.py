@@ -24,7 +24,9 @@ from codec.records import Record
 from codec.symbols import SymbolTable
 from codec.tables import CAPITAL_FLOW, TICKS
 from codec.window import Reply, SequenceWindow, Verdict
-from ingest.account import TIMED_SOURCES, Beginning, Entries, GivenUp, Mark, Opening, Pull, TickAccount
+from ingest.account import Entries, TickAccount
+from ingest.hole_book import TIMED_SOURCES, HoleBook
+from ingest.marks import Beginning, GivenUp, Mark, Opening, Pull
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +132,8 @@ class Lane:
         )
         self.days = DayCounts(self.symbols)
         self.gateways: list[str] = []
-        self.account = TickAccount(source, self.symbols, self.gateways)
+        self.book = HoleBook(source, self.symbols)
+        self.account = TickAccount(self.book, self.gateways)
         self.wanted: frozenset[str] = frozenset()
         """Symbols whose ticks the gateways are configured to bring; another set whenever that changes,
         since the thread that stores reads it."""
@@ -162,7 +165,7 @@ class Lane:
 
     def latest_us(self, security: tuple[int, str]) -> int:
         """Time of a security's newest tick, unix µs; 0 where there is none."""
-        newest = self.account.follower.newest(self.symbols.id_of(*security))
+        newest = self.book.follower.newest(self.symbols.id_of(*security))
         return newest.ts_us if newest is not None else 0
 
     def activity(self, security: tuple[int, str]) -> float:
@@ -241,7 +244,7 @@ class Lane:
     def encode(self, ticks: TickBuffer, marks: list[Mark], now_ns: int) -> tuple[Verdict, Entries, list[Record]]:
         """The verdict on `ticks`, what the ledger says of it, and the records of its fresh rows.
 
-        Changes nothing of the window; the account goes on (its rule 3).
+        Changes nothing of the window; the account and its book go on (rule 3 of the account).
         """
         self.symbols.canonicalize(ticks.narrow[SYMBOL_ID, : ticks.rows])
         replies = [Reply(mark.row, mark.row + mark.rows, mark.is_full) for mark in marks if isinstance(mark, Pull)]
@@ -251,7 +254,7 @@ class Lane:
         entries = self.account.enter(ticks, verdict.fresh, marks, now_ns)
         records = self._encoder.encode(ticks, verdict.fresh, verdict.ordinals, verdict.fresh_rows, entries.names)
         if entries.names:
-            self.account.ledger.named(gap_id for record in records for gap_id in record.gap_ids)
+            self.book.ledger.named(gap_id for record in records for gap_id in record.gap_ids)
         return verdict, entries, records
 
     def encode_flows(self, flows: FlowBuffer, verdict: FlowVerdict) -> list[Record]:

@@ -34,6 +34,8 @@ CAUSE_GATEWAY_RESTART = "gateway_restart"
 CAUSE_QUOTE_RIGHT_LOST = "quote_right_lost"
 CAUSE_REFUSED = "refused"
 QUIET = frozenset((CAUSE_RECONNECT, CAUSE_DOWN, CAUSE_LATE_START, CAUSE_BACKFILL, CAUSE_SILENCE))
+COUNTED = frozenset((CAUSE_SEQUENCE_STEP, CAUSE_BY_DISCONNECT))
+"""Holes found by the counter while the link stood: they end when it is whole."""
 FEED_TICKS = "ticks"
 
 LOSSES_MAX = 8

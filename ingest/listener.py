@@ -49,7 +49,7 @@ class Listener:
         """One look at these, which are pushed; those that are to be pulled because they are silent."""
         if self._followed != securities:
             self._follow(frozenset(securities))
-        rows = self._lane.account.follower.rows_of(self._ids)
+        rows = self._lane.book.follower.rows_of(self._ids)
         silent = [self._securities[id_] for id_ in self._watch.look(rows, unix_s).tolist()]
         self._asked.update(silent)
         return silent
@@ -71,7 +71,7 @@ class Listener:
         self._securities = dict(sorted((symbols.id_of(*security), security) for security in securities))
         self._ids = np.array(list(self._securities), np.int32)
         markets = np.array([security[0] for security in self._securities.values()], np.int64)
-        self._watch.follow(self._ids, markets, self._lane.account.follower.rows_of(self._ids))
+        self._watch.follow(self._ids, markets, self._lane.book.follower.rows_of(self._ids))
 
     def _trades(self, market: int, unix_s: float) -> bool:
         hours = self._hours.get(market)

@@ -135,8 +135,3 @@ def sort_by_reply(ranges: Iterable[MissingRange], places: Sequence[int]) -> Sort
 def starts_day(range_: MissingRange) -> bool:
     """Whether nothing of its day comes before it."""
     return counter_of_place(range_.first) == 1
-
-
-def _was_yesterday(place: int, range_: MissingRange) -> bool:
-    """Whether a place is of a day before a range that begins its own."""
-    return starts_day(range_) and day_of_place(place) < day_of_place(range_.first)

@@ -35,6 +35,7 @@ from codec.tables import (
     SYMBOLS,
     TABLE_BY_NAME,
 )
+from ingest.book_restart import end_replay
 from ingest.coverage import COVERAGE_EVERY_S, CoverageKeeper
 from ingest.lane import Lane, PipelineStats, Taken
 from ingest.ledger import CAUSE_JOURNAL_FULL, FILLED, Gap
@@ -144,7 +145,7 @@ class TickPipeline:
         """How many holes the ledger has, by state: those of all sources, since the journal was made."""
         counts: Counter[str] = Counter()
         for lane in self._lanes.values():
-            counts.update(lane.account.gaps)
+            counts.update(lane.book.gaps)
         return counts
 
     def wake(self, *, urgent: bool = False) -> None:
@@ -273,7 +274,7 @@ class TickPipeline:
                 log.info("the journal has room again")
                 stats.journal_full_since_ns = None
                 for lane in self._lanes.values():
-                    lane.account.ledger.counts[FILLED] += 1
+                    lane.book.ledger.counts[FILLED] += 1
             for record in batch:
                 stats.journaled_rows[record.table] += record.rows
             return True
@@ -294,7 +295,7 @@ class TickPipeline:
         for record in records:
             replay_record(record, self._lanes, self._diffs, self._coverage)
         for lane in self._lanes.values():
-            lane.account.replayed()
+            end_replay(lane.book)
 
     def _save_windows(self) -> None:
         if self._left_behind:

@@ -40,6 +40,7 @@ from codec.row_diff import RowDiff
 from codec.symbols import SymbolTable
 from codec.tables import CAPITAL_FLOW, COVERAGE, DELIVERY, GAPS, SESSION, TABLE_BY_NAME, TICKS
 from codec.tables import DIRECTION as DIRECTION_KIND
+from ingest import book_restart
 from ingest.coverage import CoverageKeeper
 from ingest.lane import Lane
 from ingest.ledger import FEED_TICKS, Gap
@@ -60,7 +61,7 @@ def export_seen(lanes: Mapping[str, Lane], diffs: Mapping[str, RowDiff], coverag
         parts[f"{_TICKS}/{source}"] = lane.window.export()
         parts[f"{_DAYS}/{source}"] = lane.days.export()
         parts[f"{_FLOWS}/{source}"] = lane.flow_diff.export()
-        parts[f"{_ACCOUNT}/{source}"] = lane.account.export()
+        parts[f"{_ACCOUNT}/{source}"] = book_restart.export(lane.book)
     parts[_LEDGER] = orjson.dumps(coverage.export())
     sink = io.BytesIO()
     np.savez(sink, **cast(Any, {name: np.frombuffer(part, np.uint8) for name, part in parts.items()}))
@@ -84,7 +85,7 @@ def restore_seen(
             elif kind == _FLOWS and of in lanes:
                 lanes[of].flow_diff.restore(part)
             elif kind == _ACCOUNT and of in lanes:
-                lanes[of].account.restore(part)
+                book_restart.restore(lanes[of].book, part)
             elif kind == _LEDGER:
                 coverage.restore(orjson.loads(part))
 
@@ -150,14 +151,14 @@ def _replay_gaps(rows: Iterable[Mapping[str, object]], lanes: Mapping[str, Lane]
             id_ = lanes[gap.source].symbols.id_of(*parse_symbol(gap.symbol)) if gap.symbol else None
             by_source.setdefault(gap.source, []).append((id_, gap))
     for source, versions in by_source.items():
-        lanes[source].account.replay_gaps(versions)
+        book_restart.replay_gaps(lanes[source].book, versions)
 
 
 def _replay_ticks(batch: pa.RecordBatch, gap_ids: Sequence[str], lane: Lane) -> None:
     ticks, ordinals = _ticks_of(batch, lane.symbols, lane.conditions)
     lane.window.mark_journaled(ticks, ordinals)
     lane.days.add(ticks, np.ones(ticks.rows, np.bool_), ordinals)
-    lane.account.replay_ticks(ticks, gap_ids)
+    book_restart.replay_ticks(lane.book, ticks, gap_ids)
 
 
 def _ticks_of(

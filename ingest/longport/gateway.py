@@ -197,7 +197,7 @@ class LongPortGateway:
             **self._account,
             "unknown_messages": {str(command): count for command, count in self.stats.unknown_messages.items()},
             "numbers_unlisted": int(self._decoder.counters[UNLISTED_NUMBERS]),
-            "open_gaps": self.lane.account.open_gaps.get(self.config.name, 0),
+            "open_gaps": self.lane.book.open_gaps.get(self.config.name, 0),
             "connects": self.stats.connects,
             "last_error": None if self.up else self._last_error,
         }

@@ -22,6 +22,7 @@ from codec.encode import encode_rows
 from codec.markets import parse_symbol
 from codec.row_diff import RowDiff
 from codec.tables import DELIVERY, GAPS
+from ingest.book_restart import end_replay
 from ingest.coverage import CoverageKeeper
 from ingest.lane import Lane, PipelineStats
 from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT
@@ -88,7 +89,7 @@ class World:
             restore_seen(snapshot, lanes, diffs, self.coverage(lanes))
         for record in records:
             replay_record(record, lanes, diffs, self.coverage(lanes))
-        self.lane.account.replayed()
+        end_replay(self.lane.book)
         self.lane.when_wanted(lambda ids: self.asked.extend(self.lane.symbols.names[id_] for id_ in ids))
         self.heard = {row["symbol"] for row in self.journal.rows()}
         self.ids = {symbol: self.lane.symbols.id_of(*parse_symbol(symbol)) for symbol in SYMBOLS}
@@ -294,7 +295,7 @@ def check(world: World) -> None:
             most = within if row["from_sequence"] is None else stands_for
             assert len(stands_for) <= int(str(row["missing"])) <= len(most), row
             assert all(sum(inside(sequence, other) for other in certain) == 1 for sequence in stands_for)
-    counts = world.lane.account.gaps
+    counts = world.lane.book.gaps
     assert {state: count for state, count in counts.items() if count} == {
         state: number for state in ("filled", "lost") if (number := sum(row["state"] == state for row in gaps))
     }

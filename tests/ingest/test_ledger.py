@@ -120,7 +120,7 @@ def test_a_step_on_a_link_that_stands_is_pulled_at_once_and_filled() -> None:
     assert said([end]) == [("sequence_step", "filled", 4, 0, "certain")]
     assert end["gap_id"] == row["gap_id"]
     assert end["updated_at"] > row["updated_at"]
-    assert dict(link.lane.account.gaps) | {"open": 0} == {"open": 0, "filled": 1}
+    assert dict(link.lane.book.gaps) | {"open": 0} == {"open": 0, "filled": 1}
 
 
 def test_ticks_that_overtake_one_another_within_a_moment_are_no_hole() -> None:
@@ -208,7 +208,7 @@ def test_what_was_said_to_be_lost_and_comes_after_all_is_taken_off() -> None:
     [row] = link.flush()
     assert said([row]) == [("sequence_step", "filled", 7, 0, "certain")]
     assert row["gap_id"] == lost["gap_id"]
-    assert (link.lane.account.gaps["lost"], link.lane.account.gaps["filled"]) == (0, 1)
+    assert (link.lane.book.gaps["lost"], link.lane.book.gaps["filled"]) == (0, 1)
 
 
 def test_what_is_kept_of_losses_is_bounded() -> None:
@@ -217,7 +217,7 @@ def test_what_is_kept_of_losses_is_bounded() -> None:
         link.hear([at(number)])
         link.lane.give_up(link.id)
         link.flush()
-    assert len(link.lane.account.ledger.losses[link.id]) == LOSSES_MAX
+    assert len(link.lane.book.ledger.losses[link.id]) == LOSSES_MAX
 
 
 # A gateway that was started anew has forgotten what it had.
@@ -326,7 +326,7 @@ def test_a_reconnect_that_missed_nothing_is_not_written() -> None:
     link.flush()
     link.pull([at(10)])
     assert link.flush() == []
-    assert link.lane.account.open_gaps == {}
+    assert link.lane.book.open_gaps == {}
 
 
 def test_a_pull_that_does_not_reach_back_leaves_it_lost() -> None:
@@ -445,7 +445,7 @@ def test_a_decode_error_is_written_at_once_and_again_when_it_ends(symbol: str) -
     link = Link(symbol, begins_with=[at(1)])
     link.open(CAUSE_DECODE_ERROR)
     assert said(link.flush()) == [("decode_error", "open", 0, None, "suspected")]
-    assert link.lane.account.open_gaps == {"opend-1": 1}
+    assert link.lane.book.open_gaps == {"opend-1": 1}
     link.open(CAUSE_DECODE_ERROR)
     link.open(CAUSE_RECONNECT)
     assert link.flush() == [], "a symbol has one hole at a time"

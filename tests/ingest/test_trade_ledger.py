@@ -168,7 +168,7 @@ def test_the_newest_trade_is_the_one_dated_last_and_what_is_settled_is_older(sec
     for second in seconds:
         link.push(second)
     link.flush()
-    follower = link.lane.account.follower
+    follower = link.lane.book.follower
     newest, settled = follower.newest(link.id), follower.settled(link.id)
     assert newest is not None
     assert settled is not None
@@ -178,13 +178,13 @@ def test_the_newest_trade_is_the_one_dated_last_and_what_is_settled_is_older(sec
 
 def test_the_state_of_an_older_version_is_taken() -> None:
     link = Link(begins_with=(1, 5))
-    names, state = link.lane.account.follower.export()
+    names, state = link.lane.book.follower.export()
     symbols = SymbolTable(4)
     other = TickFollower(symbols, has_counter=False)
     [name] = names
     ids = [symbols.id_of(*parse_symbol(name))]
     other.restore(np.array(ids, np.int32), state[:, :5])
-    assert other.newest(ids[0]) == link.lane.account.follower.newest(link.id)
+    assert other.newest(ids[0]) == link.lane.book.follower.newest(link.id)
 
 
 def test_two_pushes_of_one_sequence_are_told_apart_after_a_restart() -> None:

@@ -34,6 +34,7 @@ from codec.encode import encode_rows
 from codec.markets import parse_symbol
 from codec.row_diff import RowDiff
 from codec.tables import DELIVERY, GAPS
+from ingest.book_restart import end_replay
 from ingest.coverage import CoverageKeeper
 from ingest.lane import Lane, PipelineStats
 from ingest.ledger import CAUSE_DECODE_ERROR, CAUSE_RECONNECT
@@ -103,7 +104,7 @@ class World:
             restore_seen(snapshot, lanes, diffs, self.coverage(lanes))
         for record in records:
             replay_record(record, lanes, diffs, self.coverage(lanes))
-        self.lane.account.replayed()
+        end_replay(self.lane.book)
         self.lane.when_wanted(lambda ids: self.asked.extend(self.lane.symbols.names[id_] for id_ in ids))
         self.heard = {row["symbol"] for row in self.journal.rows()}
         self.ids = {symbol: self.lane.symbols.id_of(*parse_symbol(symbol)) for symbol in SYMBOLS}
