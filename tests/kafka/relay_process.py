@@ -2,8 +2,8 @@
 
     python -m tests.kafka.relay_process JOURNAL BOOTSTRAP_SERVERS TOPIC_PREFIX WORKER [TRICK...]
 
-Tricks are stop-before-commit, stop-between-transactions, die-before-position and without-transactions.
-It prints what the relay says of itself whenever that changes, and how many rows are published.
+Tricks are stop-before-commit, stop-between-transactions, die-before-position, patient-broker, without-transactions and
+without-silence. It prints what the relay says of itself whenever that changes, and how many rows are published.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from sinks import relay as relay_module
+from sinks import relay_kafka
 from sinks.journal import JournalReader
 from sinks.kafka import KafkaConfig
 from sinks.relay import RELAY_READER_NAME, Relay
@@ -80,6 +81,19 @@ def die_before_position() -> None:
     Transaction.close = die  # type: ignore[method-assign,assignment]
 
 
+def patient_broker() -> None:
+    """Have transactions left open for a minute."""
+    relay_kafka.TRANSACTION_TIMEOUT_MS = 60_000
+
+
+def without_silence() -> None:
+    """Take the worker's name back at once from whoever took it."""
+
+    async def at_once(*_: object) -> None: ...
+
+    Relay._wait_for_silence = at_once  # type: ignore[method-assign,assignment]
+
+
 def without_transactions() -> None:
     """Send as producers do that have no transactional id."""
 
@@ -93,7 +107,9 @@ TRICKS: dict[str, Callable[[], None]] = {
     "stop-before-commit": stop_before_commit,
     "stop-between-transactions": stop_between_transactions,
     "die-before-position": die_before_position,
+    "patient-broker": patient_broker,
     "without-transactions": without_transactions,
+    "without-silence": without_silence,
 }
 
 

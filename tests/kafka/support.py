@@ -75,6 +75,15 @@ def read_topics(config: KafkaConfig, *, values: bool = True) -> dict[tuple[str, 
     return asyncio.run(_read_topics(config, values=values))
 
 
+def of_worker(received: dict[tuple[str, int], list[Received]], worker: str) -> dict[tuple[str, int], list[Received]]:
+    """Those records of each place that `worker` sent."""
+    sent = {
+        place: [each for each in records if dict(each.headers)["ticktape-worker"] == worker.encode()]
+        for place, records in received.items()
+    }
+    return {place: records for place, records in sent.items() if records}
+
+
 def journal_offsets(received: dict[tuple[str, int], list[Received]]) -> dict[tuple[str, int], list[int]]:
     """The journal offsets that the records of each place name, in their order."""
     return {

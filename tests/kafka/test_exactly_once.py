@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 
 from sinks import relay as relay_module
@@ -33,6 +34,7 @@ from tests.kafka.support import (
     drained,
     journal_offsets,
     mixed_records,
+    of_worker,
     offsets_of_places,
     read_topics,
     wait_until,
@@ -229,6 +231,46 @@ def test_fencing_comes_before_the_position_is_read(
 
 
 @with_and_without
+def test_position_lies_behind_an_open_transaction_of_another_worker(
+    journal: Journal,
+    make_relay: MakeRelay,
+    config: KafkaConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    guarded: bool,
+) -> None:
+    """It is waited for, not taken to be missing; the journal never heard of it, as after a kill."""
+    if not guarded:
+        monkeypatch.setattr(AIOKafkaConsumer, "highwater", AIOKafkaConsumer.last_stable_offset)
+    other = open_journal(tmp_path / "other", worker="w-1")
+    append_all(other, mixed_records(10, seed=46))
+    shutil.copytree(journal.path, tmp_path / "before")
+    before = open_journal(tmp_path / "before")
+    first, records = make_relay(config), mixed_records(30, seed=47)
+    wait_until(lambda: first.stats.ready)
+    with relay_process(other, config, "patient-broker", "stop-before-commit") as sleeper:
+        wait_until(lambda: sleeper.is_stopped)
+        for each in (journal, before):
+            append_all(each, records)
+        wait_until(drained(first, journal))
+        first.stop(5)
+        second = make_relay(config, before)
+        if guarded:
+            time.sleep(1)
+            assert not second.stats.ready
+        else:
+            wait_until(drained(second, before))
+        sleeper.resume()
+        wait_until(lambda: sleeper.rows == other.rows_total)
+        wait_until(drained(second, before))
+    times = 1 if guarded else 2
+    received = journal_offsets(of_worker(read_topics(config), "w-0"))
+    assert received == {place: offsets * times for place, offsets in offsets_of_places(config, records).items()}
+    before.close()
+    other.close()
+
+
+@with_and_without
 def test_turns_a_transaction_waits_for_the_one_before_it_and_falls_with_it(
     journal: Journal, make_relay: MakeRelay, config: KafkaConfig, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
@@ -237,7 +279,7 @@ def test_turns_a_transaction_waits_for_the_one_before_it_and_falls_with_it(
     commit_and_note, commit = RelaySession._commit, Transaction.commit
     failed: list[Transaction] = []
     overtaken = asyncio.Event()
-    unawaited: list[asyncio.Task[None]] = []
+    unawaited: list[asyncio.Future[Any]] = []
 
     async def fail_slowly(transaction: Transaction) -> None:
         if transaction.recv_ns and not failed:
@@ -252,7 +294,7 @@ def test_turns_a_transaction_waits_for_the_one_before_it_and_falls_with_it(
             overtaken.set()
 
     async def commit_unawaited(session: RelaySession, transaction: Transaction) -> None:
-        unawaited.append(asyncio.create_task(commit_and_note(session, transaction)))
+        unawaited.append(asyncio.gather(commit_and_note(session, transaction), return_exceptions=True))
 
     monkeypatch.setattr(Transaction, "commit", fail_slowly)
     if not guarded:
