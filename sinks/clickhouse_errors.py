@@ -67,6 +67,9 @@ _DATA_CODES = frozenset(
         691,  # UNKNOWN_ELEMENT_OF_ENUM
     }
 )
+_INCORRECT_DATA = 117
+"""Also a damaged file of the server's own: only what it says of the rows' format is the rows' fault."""
+_OF_THE_FORMAT = "Arrow IPC"
 _TABLE_CODES = frozenset(
     {
         8,  # THERE_IS_NO_COLUMN
@@ -113,7 +116,7 @@ def of_statement(error: Error, hidden: Hidden) -> ClickHouseError:
 def of_insert(error: Error, hidden: Hidden) -> ClickHouseError:
     """The meaning of `error`, raised by an insert."""
     code = error.code
-    if code in _DATA_CODES:
+    if code in _DATA_CODES or (code == _INCORRECT_DATA and _OF_THE_FORMAT in str(error)):
         return ClickHouseRefusedData(plain_message(error, hidden), code=code)
     if code in _TABLE_CODES:
         return ClickHouseTableError(plain_message(error, hidden), code=code)

@@ -260,6 +260,24 @@ async def test_rows_that_clickhouse_refuses_become_dead_letters_and_the_others_a
     assert committed(tmp_path) == 4
 
 
+async def test_a_null_where_the_record_itself_allows_none_blocks_nothing(
+    tmp_path: Path, journal: Journal, clickhouse: ClickHouse
+) -> None:
+    batch = make_batch(TICKS, 9, seed=5)
+    place = batch.schema.get_field_index("price")
+    prices = pa.array([None if row == 4 else 1.5 for row in range(9)])
+    with_null = batch.set_column(place, batch.schema.field(place), prices)
+    assert not with_null.schema.field(place).nullable
+    journal.append([*ticks(1), make_record(ipc_stream(with_null), rows=9)])
+    writer = make_writer(tmp_path, clickhouse)
+    writer.start()
+    await until(lambda: committed(tmp_path) == 2)
+    await writer.stop(5.0)
+    assert counts(clickhouse) == (18, 18)
+    [letter] = clickhouse.rows("SELECT _offset, _row, detail FROM ticktape.dead_letters")
+    assert letter == {"_offset": 1, "_row": 4, "detail": "price: is null, and must not be"}
+
+
 async def test_a_fault_that_all_rows_share_takes_no_insert_for_each(
     tmp_path: Path, journal: Journal, server: ClickHouseHttp, remote: ClickHouse
 ) -> None:
