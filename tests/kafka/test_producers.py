@@ -7,7 +7,7 @@ import gc
 from typing import Any
 
 import pytest
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import ProducerFenced, TopicAuthorizationFailedError
 
 from sinks.kafka import KafkaConfig, client_options
 from sinks.relay_kafka import connected_producers, transactional_ids
@@ -15,10 +15,17 @@ from sinks.relay_kafka import connected_producers, transactional_ids
 pytestmark = pytest.mark.kafka
 
 
-async def test_a_fenced_producer_leaves_no_error_that_nobody_asked_for(config: KafkaConfig) -> None:
-    """asyncio would write it to the log, in a form of its own, when the garbage is collected."""
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+@pytest.fixture
+async def complaints() -> list[dict[str, Any]]:
+    """What asyncio would write to the log, in a form of its own, when the garbage is collected."""
+    found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    return found
+
+
+async def test_a_fenced_producer_leaves_no_error_that_nobody_asked_for(
+    config: KafkaConfig, complaints: list[dict[str, Any]]
+) -> None:
     ids, options = transactional_ids(config, "w-0"), client_options(config, "test")
     async with connected_producers(config, options, ids) as producers:
         async with connected_producers(config, options, ids):
@@ -30,5 +37,17 @@ async def test_a_fenced_producer_leaves_no_error_that_nobody_asked_for(config: K
         with pytest.raises(ProducerFenced):
             await ack
     del producers, ack
+    gc.collect()
+    assert complaints == []
+
+
+async def test_an_aborted_transaction_leaves_no_error_that_nobody_asked_for(
+    config: KafkaConfig, complaints: list[dict[str, Any]]
+) -> None:
+    ids, options = transactional_ids(config, "w-0"), client_options(config, "test")
+    async with connected_producers(config, options, ids) as producers:
+        await producers[0].begin_transaction()
+        producers[0]._txn_manager.error_transaction(TopicAuthorizationFailedError("ticks"))
+    del producers
     gc.collect()
     assert complaints == []
