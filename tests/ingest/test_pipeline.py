@@ -28,6 +28,7 @@ from protos.opend import ticker_pb2
 from tests.ingest import wire
 from tests.ingest.journal import Broken, MemoryJournal, rows_of, until
 from tests.ingest.talk import RECV_NS, make_decoder
+from tests.support.guards import with_and_without
 
 PARTITIONS = 12
 SYMBOLS = ("HK.00700", "HK.09988", "HK.00005")
@@ -348,6 +349,28 @@ async def test_stopping_with_a_full_journal_ends_in_time_and_remembers_nothing_o
     again.hear_pull(SYMBOLS[0], wire.make_ticks(range(9), push_type=None))
     await again.pipeline.stop(DRAIN_S)
     assert journal.sequences() == sequences(range(9))
+
+
+@with_and_without
+async def test_what_a_full_journal_did_not_take_before_a_stop_is_missed_after_it(
+    journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """The account counted it already: kept for the next start, it would take four ticks for journaled ones."""
+    if not guarded:
+        monkeypatch.setattr(TickPipeline, "_left_behind", property(lambda _: False, lambda *_: None), raising=False)
+    feed = await start(journal)
+    feed.hear(push(range(5)))
+    await feed.stored()
+    journal.full = True
+    feed.hear(push(range(5, 9)))
+    await feed.pipeline.stop(0.3)
+    journal.full = False
+
+    again = await start(journal)
+    again.hear(push(range(20, 25)))
+    await again.pipeline.stop(DRAIN_S)
+    [gap] = journal.rows(GAPS.name)
+    assert (gap["cause"], gap["missing"]) == ("sequence_step", 15 if guarded else 11)
 
 
 async def test_a_journal_that_cannot_be_mended_ends_the_pipeline_with_its_error(journal: MemoryJournal) -> None:
