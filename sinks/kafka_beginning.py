@@ -74,6 +74,18 @@ def plan(place: Place, facts: PartitionFacts, stored_until: int | None) -> Readi
     return ReadingPlan(position, read_from, expected, lost_from)
 
 
+def passed_over(unread: ReadingPlan | None, position: int, first: int) -> ReadingPlan:
+    """How to go on at `first`, as retention has removed what lies between it and `position`.
+
+    `unread` is the plan of a partition of which nothing was read yet: what it says is lost was not told
+    to anybody, and what lies before its beginning is stored.
+    """
+    lost_from = position
+    if unread is not None:
+        lost_from = max(position, unread.beginning.next_offset) if unread.lost_from is None else unread.lost_from
+    return ReadingPlan(Position(first), first, lost_from=lost_from if first > lost_from else None)
+
+
 def made_anew(place: Place, end: int, stored: int) -> RecordLogMismatch:
     """What to say of a partition that ends at `end`, when everything before `stored` was stored."""
     topic, partition = place

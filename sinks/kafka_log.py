@@ -244,8 +244,10 @@ class KafkaRecordLog:
                 if position > facts[partition].end:
                     raise kafka_beginning.made_anew(tuple(partition), facts[partition].end, position)
                 first = facts[partition].first
-                self._note_lost(partition, position, first)
-                self._unread[partition] = ReadingPlan(Position(first), first, lost_from=position)
+                plan = kafka_beginning.passed_over(self._unread.get(partition), position, first)
+                self._unread[partition] = plan
+                if plan.lost_from is not None:
+                    self._note_lost(partition, max(position, plan.lost_from), first)
                 consumer.seek(partition, first)
         except IllegalStateError:
             return  # another reader has the partition now

@@ -358,6 +358,30 @@ async def test_records_that_retention_removed_before_the_first_commit_are_in_the
     await after.stop()
 
 
+async def test_retention_that_goes_on_before_the_first_fetch_loses_nothing_of_what_it_removed_before(
+    source: KafkaTopics,
+) -> None:
+    await source.put(ticks(5))
+    place = (source.config.topic_of("ticks"), 0)
+    await source.remove_before(place, 4)
+    log = KafkaRecordLog(source.config)
+    await log.start(ignore, nothing_stored)
+    consumer, member = log._started()
+    await until(lambda: member.is_assigned)
+    consumer.pause(TopicPartition(*place))  # until retention was faster again
+    await log._begin(consumer.assignment())
+    assert log.missing_records == 4
+    await source.remove_before(place, 8)
+    consumer.resume(TopicPartition(*place))
+    fetched: list[LoggedRecord] = []
+    async with asyncio.timeout(30.0):
+        while not fetched:
+            fetched = await log.fetch(0.2)
+    assert [(logged.offset, logged.lost_from) for logged in fetched] == [(8, 0)]
+    assert log.missing_records == 8
+    await log.stop()
+
+
 @with_and_without
 async def test_look_up_a_sink_whose_positions_are_gone_is_stopped_before_it_has_caught_up(
     source: KafkaTopics, server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch, guarded: bool

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from codec.records import RecordKind
 from codec.tables import TICKS
 from sinks.blocks import Block, PlaceQueue
-from sinks.kafka_beginning import PartitionFacts, plan
+from sinks.kafka_beginning import PartitionFacts, passed_over, plan
 from sinks.positions import (
     NOTE_BYTES_MAX,
     ORIGIN_REMEMBERED_S,
@@ -85,6 +85,23 @@ def test_what_retention_removed_before_anything_was_committed_is_named(stored_un
     assert (begun.read_from, begun.lost_from, begun.beginning.next_offset) == (30, lost_from, lost_from)
     again = plan(PLACE, PartitionFacts(30, 100, (lost_from, begun.beginning.note())), stored_until)
     assert again == begun
+
+
+def test_retention_that_goes_on_before_anything_was_read_loses_from_where_it_began() -> None:
+    late = plan(PLACE, PartitionFacts(30, 100, None), None)
+    again = passed_over(late, late.read_from, 50)
+    assert (again.read_from, again.lost_from) == (50, 0)
+    assert passed_over(again, again.read_from, 60).lost_from == 0
+    assert passed_over(None, 30, 50).lost_from == 30, "everything before it was handed on"
+
+
+@pytest.mark.parametrize(("first", "lost_from"), [(9, None), (10, None), (11, 10)])
+def test_the_last_stored_record_is_not_lost_when_it_is_removed(first: int, lost_from: int | None) -> None:
+    """It would only have been looked at once more."""
+    begun = plan(PLACE, PartitionFacts(0, 100, (10, Position(10, StoredRecord(8, 77)).note())), None)
+    assert begun.read_from == 8
+    again = passed_over(begun, begun.read_from, first)
+    assert (again.read_from, again.expected, again.lost_from) == (first, None, lost_from)
 
 
 @pytest.mark.parametrize(
