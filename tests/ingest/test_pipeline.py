@@ -343,6 +343,8 @@ async def test_stopping_with_a_full_journal_ends_in_time_and_remembers_nothing_o
     begin_s = time.monotonic()
     await feed.pipeline.stop(0.3)
     assert 0.25 < time.monotonic() - begin_s < 5
+    assert feed.lane.window.newest_sequence(0) == wire.sequence_of(4), "seen before the journal has it"
+    assert feed.pipeline.stats.received_rows[TICKS.name] == 5
     journal.full = False
 
     again = await start(journal)
