@@ -268,10 +268,8 @@ class TickAccount:
         if not found.later:
             return
         if gone:
-            pulls, hole = (
-                hole.pulls,
-                self._book.open(symbol_id, CAUSE_SEQUENCE_STEP, hole.gap.gateway, found.later[0].before),
-            )
+            pulls = hole.pulls
+            hole = self._book.open(symbol_id, CAUSE_SEQUENCE_STEP, hole.gap.gateway, found.later[0].before)
             hole.pulls = pulls
         hole.pulls += 1
         if not hole.written:
