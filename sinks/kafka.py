@@ -13,6 +13,7 @@ from aiokafka import ConsumerRecord
 from codec.errors import TicktapeError
 from codec.records import Record, RecordKind
 from codec.tables import TABLE_BY_NAME, Table
+from sinks import kafka_closed
 from sinks.record_log import UnreadableRecord
 
 CONTENT_TYPE = b"application/vnd.apache.arrow.stream"
@@ -80,6 +81,7 @@ def client_options(config: KafkaConfig, client_id: str) -> dict[str, Any]:
     ------
     KafkaMisconfigured : a certificate or key cannot be loaded
     """
+    kafka_closed.install()
     return {
         "bootstrap_servers": config.bootstrap_servers,
         "client_id": client_id,

@@ -102,6 +102,7 @@ class KafkaRecordLog:
 
     async def fetch(self, timeout_s: float) -> list[LoggedRecord]:
         consumer, member = self._started()
+        member.require_routine()
         if member.is_assigned and self._begun_epoch != member.epoch:
             await self._begin(consumer.assignment())
         epoch = member.epoch
@@ -128,7 +129,8 @@ class KafkaRecordLog:
         return logged
 
     async def measure_lag(self) -> None:
-        consumer, _ = self._started()
+        consumer, member = self._started()
+        member.require_routine()
         with contextlib.suppress(TimeoutError, KafkaError, OSError):  # `fetch` will tell
             async with asyncio.timeout(_LAG_S_MAX):
                 await self._compare(consumer, await consumer.end_offsets(list(self._behind)))

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalGenerationError, KafkaError, RebalanceInProgressError, UnknownMemberIdError
 from aiokafka.structs import OffsetAndMetadata
 
-from sinks.record_log import EpochOver, RecordLogUnavailable
+from sinks.record_log import EpochOver, RecordLogBroken, RecordLogUnavailable
 
 SESSION_TIMEOUT_MS = 20_000
 """Partitions of a writer that died go to another one after this; longer than a place takes to let go."""
@@ -50,6 +50,18 @@ class GroupMember:
         """The group takes all of them back."""
         self.epoch += 1
         self._identity = None
+
+    def require_routine(self) -> None:
+        """Return while what keeps us in the group runs; it tells nobody when a mistake of its own ends it.
+
+        Raises
+        ------
+        RecordLogBroken
+        """
+        routine = self._coordinator._coordination_task
+        if routine.done():
+            why = "cancelled" if routine.cancelled() else routine.exception()
+            raise RecordLogBroken(f"aiokafka's group routine has ended ({why}): joining the group anew")
 
     async def greet(self) -> None:
         """Have the broker hear of us now."""

@@ -40,6 +40,10 @@ class EpochOver(RecordLogUnavailable):
     """The places may be another reader's by now: nothing of them may be inserted or committed."""
 
 
+class RecordLogBroken(TicktapeError):
+    """Nothing of the log goes on by itself any more: it must be opened anew."""
+
+
 class RecordLogMismatch(TicktapeError):
     """The log is not the one that was read before, or not laid out as configured."""
 
@@ -126,11 +130,17 @@ class RecordLog(Protocol):
         Raises
         ------
         RecordLogUnavailable
+        RecordLogBroken
         RecordLogMismatch
         """
 
     async def measure_lag(self) -> None:
-        """Learn how much waits, as `fetch` does: for when nothing may be fetched. Changes nothing when it cannot."""
+        """Learn how much waits, as `fetch` does: for when nothing may be fetched. Changes nothing when it cannot.
+
+        Raises
+        ------
+        RecordLogBroken
+        """
 
     def beginning(self, place: Place) -> Position:
         """Where reading of `place` began under the epoch that holds; known once a record of it was fetched."""

@@ -20,6 +20,7 @@ from sinks.journal import Journal, JournalReader
 from sinks.journal_log import JournalRecordLog
 from sinks.kafka import KafkaConfig
 from sinks.kafka_log import KafkaRecordLog
+from sinks.record_log import RecordLogBroken
 from sinks.relay import RELAY_READER_NAME, Relay
 from sinks.writer import Writer
 from ticktape.backlog import Backlog
@@ -208,7 +209,7 @@ class WriterHop:
     ----------
     make_log : what it reads, opened anew for each attempt
     journal : where it reads the journal of this process
-    ends_with_it : whether an error that the writer cannot mend by waiting ends the process
+    ends_with_it : whether an error that neither waiting nor a log opened anew can mend ends the process
     """
 
     name = "writer"
@@ -290,7 +291,7 @@ class WriterHop:
             try:
                 await self._writer.wait()
             except TicktapeError as error:
-                if self._ends_with_it:
+                if self._ends_with_it and not isinstance(error, RecordLogBroken):
                     raise
                 if self._gave_up != str(error):
                     log.error("the writer cannot go on; rows stay where they are until it can", error=str(error))

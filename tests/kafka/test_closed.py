@@ -1,0 +1,98 @@
+"""Connections that close at the wrong moment, and a group routine that ends."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from codec.arrow import ipc_stream
+from codec.tables import TICKS
+from sinks import kafka_closed
+from sinks.clickhouse import ClickHouse, ClickHouseConfig
+from sinks.kafka_log import KafkaRecordLog
+from sinks.record_log import RecordLogBroken
+from tests.support.batches import make_batch
+from tests.support.clickhouse_http import ClickHouseHttp
+from tests.support.guards import with_and_without
+from tests.support.logs import KafkaTopics, ignore, nothing_stored
+from tests.support.records import make_record
+from tests.support.waiting import until
+from ticktape import hops
+
+
+class ClosedWriter:
+    """A stream's writer whose transport uvloop has closed."""
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    def close(self) -> None:
+        """It is."""
+
+
+@with_and_without
+async def test_a_request_on_a_closed_connection_fails_as_on_a_broken_one(
+    monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    monkeypatch.setattr(AIOKafkaConnection, "send", kafka_closed._send)
+    if guarded:
+        kafka_closed.install()
+    connection = AIOKafkaConnection("127.0.0.1", 1)
+    connection._writer, connection._reader = ClosedWriter(), asyncio.StreamReader()
+    connection._read_task = asyncio.get_running_loop().create_future()
+    connection._versions = {MetadataRequest([]).API_KEY: (0, 0)}
+    with pytest.raises(KafkaConnectionError if guarded else RuntimeError):
+        connection.send(MetadataRequest([]))
+    assert connection.connected() is not guarded
+
+
+def ticks(first: int) -> Any:
+    return make_record(ipc_stream(make_batch(TICKS, 10, seed=1, first=first)), rows=10)
+
+
+@pytest.mark.kafka
+async def test_a_group_routine_that_ended_is_told(kafka_bootstrap: str) -> None:
+    topics = KafkaTopics(kafka_bootstrap)
+    await topics.put([ticks(0)])
+    log = KafkaRecordLog(topics.config)
+    await log.start(ignore, nothing_stored)
+    while not await log.fetch(0.2):
+        pass
+    log._started()[1]._coordinator._coordination_task.cancel()
+    await asyncio.sleep(0)
+    with pytest.raises(RecordLogBroken, match="group routine has ended"):
+        await log.fetch(0.2)
+    with pytest.raises(RecordLogBroken):
+        await log.measure_lag()
+    await log.stop()
+    await topics.close()
+
+
+@pytest.mark.kafka
+async def test_a_sink_whose_group_routine_ended_joins_anew(
+    kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hops, "_RESTART_S", 0.1)
+    topics = KafkaTopics(kafka_bootstrap)
+    await topics.put([ticks(0)])
+    with ClickHouseHttp(tmp_path / "server") as server:
+        clickhouse = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
+        hop = hops.WriterHop(lambda: KafkaRecordLog(topics.config), clickhouse, journal=None, ends_with_it=True)
+        await hop.start()
+        await until(lambda: sum(hop._writer.stats.stored_rows.values()) == 10)
+        before = hop._writer
+        log = hop._log
+        assert isinstance(log, KafkaRecordLog)
+        log._started()[1]._coordinator._coordination_task.cancel()
+        await topics.put([ticks(10)])
+        await until(lambda: hop._writer is not before and sum(hop._writer.stats.stored_rows.values()) == 10)
+        [row] = clickhouse.rows("SELECT count() AS rows, uniqExact(sequence) AS sequences FROM ticktape.ticks")
+        assert (row["rows"], row["sequences"]) == (20, 20)
+        await hop.stop(5.0)
+    await topics.close()
