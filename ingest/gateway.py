@@ -307,7 +307,7 @@ class OpenDGateway:
     def _quotas_granted(self) -> None:
         self._polls.poller.granted()
         if self._connection is not None:
-            self._connection.go_on_polling()
+            self._connection.go_on()
 
     def _pushed(self) -> set[Security] | None:
         """Symbols that can be heard just now."""

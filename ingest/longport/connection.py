@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from codec.longport.decoder import LongportDecoder
 from codec.longport.protocol import BODY_BYTES_MAX, REQUEST_HEADER_BYTES, TRAILER_BYTES, Command
 from codec.markets import Security
-from ingest.connection import Connection
+from ingest.connection import Connection, Transport
 from ingest.lane import Lane
 from ingest.longport.address import Address
 from ingest.longport.backfill import Backfill, Held
@@ -70,7 +70,7 @@ class ConnectionWatcher(Protocol):
     def unknown_command(self, command: int) -> None: ...
 
 
-class LongPortConnection(Connection):
+class LongPortConnection(Connection[LongportSession]):
     """Drives a session over a transport until either ends.
 
     Parameters
@@ -108,7 +108,6 @@ class LongPortConnection(Connection):
         self._limits = limits
         self._decoder = decoder
         self._watcher = watcher
-        self._session: LongportSession | None = None
         self._websocket: WebSocketTransport | None = None
         self._message_ends: NDArray[np.int64] | None = None
         """Where the messages end that wait in the buffer; over TCP there are none."""
@@ -170,11 +169,6 @@ class LongPortConnection(Connection):
             elif self.subscriptions.is_confirmed(security):
                 self.backfill.pull(security, time.monotonic_ns())
 
-    def go_on(self) -> None:
-        """There may be more to ask than when it was last looked."""
-        if self.ready:
-            self._after()
-
     def received(self, buffer: ReceiveBuffer, recv_ns: int) -> None:
         if self._websocket is not None:
             self._message_ends = self._websocket.message_ends
@@ -189,14 +183,9 @@ class LongPortConnection(Connection):
                 self._handle(event)
         self.close(reason)
 
-    @property
-    def _has_session(self) -> bool:
-        return self._session is not None
-
-    def _take_in(self) -> bool:
-        assert self._session is not None
+    def _take_in(self, session: LongportSession) -> bool:
         buffer = self._buffer
-        received = self._session.receive(
+        received = session.receive(
             buffer.data,
             buffer.start,
             buffer.stop,
@@ -210,17 +199,8 @@ class LongPortConnection(Connection):
             self._handle(event)
         return received.needs_room
 
-    def _hold(self, now_ns: int) -> None:
-        assert self._session is not None
-        self._session.hold(now_ns)
-
-    def _resume(self, now_ns: int) -> None:
-        assert self._session is not None
-        self._session.resume(now_ns)
-
-    def _do_due(self) -> None:
-        assert self._session is not None
-        for event in self._session.tick(time.monotonic_ns(), time.time_ns() // 1_000_000):
+    def _do_due(self, session: LongportSession) -> None:
+        for event in session.tick(time.monotonic_ns(), time.time_ns() // 1_000_000):
             self._handle(event)
 
     def _end(self, reason: str) -> None:
@@ -293,10 +273,7 @@ class LongPortConnection(Connection):
         if (target := self._poller.failed(event, why, now_ns)) is not None:
             self._watcher.poll_refused(target, why)
 
-    def _send_all(self) -> int | None:
-        session, transport = self._session, self._transport
-        assert session is not None
-        assert transport is not None
+    def _send_all(self, session: LongportSession, transport: Transport) -> int | None:
         wakes_ns = []
         if session.state is State.READY:
             self._take_pulls(time.monotonic_ns())

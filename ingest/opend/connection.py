@@ -9,7 +9,7 @@ from typing import Protocol
 
 from codec.opend.decoder import OpenDDecoder
 from codec.opend.protocol import HEADER_BYTES, ProtoId
-from ingest.connection import Connection
+from ingest.connection import Connection, Transport
 from ingest.lane import Lane
 from ingest.opend.encryption import WireMode
 from ingest.opend.events import (
@@ -62,7 +62,7 @@ class ConnectionWatcher(Protocol):
     def notified(self, notice: Notified) -> None: ...
 
 
-class OpenDConnection(Connection):
+class OpenDConnection(Connection[OpenDSession]):
     """Drives a session over a transport until either ends.
 
     Parameters
@@ -103,7 +103,6 @@ class OpenDConnection(Connection):
         self._decoder = decoder
         self._body_bytes_max = body_bytes_max
         self._watcher = watcher
-        self._session: OpenDSession | None = None
 
     @property
     def ready(self) -> bool:
@@ -149,14 +148,9 @@ class OpenDConnection(Connection):
             self.subscriber.pull(security)
         self._after()
 
-    @property
-    def _has_session(self) -> bool:
-        return self._session is not None
-
-    def _take_in(self) -> bool:
-        assert self._session is not None
+    def _take_in(self, session: OpenDSession) -> bool:
         buffer = self._buffer
-        received = self._session.receive(
+        received = session.receive(
             buffer.data,
             buffer.start,
             buffer.stop,
@@ -169,17 +163,8 @@ class OpenDConnection(Connection):
             self._handle(event)
         return received.needs_room
 
-    def _hold(self, now_ns: int) -> None:
-        assert self._session is not None
-        self._session.hold(now_ns)
-
-    def _resume(self, now_ns: int) -> None:
-        assert self._session is not None
-        self._session.resume(now_ns)
-
-    def _do_due(self) -> None:
-        assert self._session is not None
-        for event in self._session.tick(time.monotonic_ns(), int(time.time())):
+    def _do_due(self, session: OpenDSession) -> None:
+        for event in session.tick(time.monotonic_ns(), int(time.time())):
             self._handle(event)
 
     def _end(self, reason: str) -> None:
@@ -249,17 +234,14 @@ class OpenDConnection(Connection):
         for change in changes:
             self._watcher.state_changed(change)
 
-    def _send_all(self) -> int | None:
-        session = self._session
-        assert session is not None
-        assert self._transport is not None
+    def _send_all(self, session: OpenDSession, transport: Transport) -> int | None:
         deadlines_ns = []
         if session.state is State.READY:
             self._ask(session)
             deadlines_ns = self._deadlines_ns()
             if news := self.subscriber.subscriptions.take_refused():
                 self._watcher.refused(news)
-        self._transport.send(session.take_outgoing())
+        transport.send(session.take_outgoing())
         return min((each for each in (session.deadline_ns(), *deadlines_ns) if each is not None), default=None)
 
     def _ask(self, session: OpenDSession) -> None:
@@ -295,8 +277,3 @@ class OpenDConnection(Connection):
             if subscriber.subscriptions.settled:
                 deadlines_ns.append(self._names.deadline_ns())
         return deadlines_ns
-
-    def go_on_polling(self) -> None:
-        """There may be more to ask than when it was last looked."""
-        if self.ready:
-            self._after()
