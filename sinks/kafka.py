@@ -77,6 +77,8 @@ class KafkaConfig:
 def client_options(config: KafkaConfig, client_id: str) -> dict[str, Any]:
     """Arguments that every aiokafka client takes: where, as whom, how patiently.
 
+    Whoever makes a client asks here first, so this is also where aiokafka is mended (`kafka_closed`).
+
     Raises
     ------
     KafkaMisconfigured : a certificate or key cannot be loaded

@@ -124,8 +124,8 @@ class KafkaRecordLog:
             logged += self._logged(partition, received, await consumer.position(partition), epoch)
         self._records_fetched += len(logged)
         self._rows_fetched += sum(each.rows for each in logged)
-        known = [partition for partition in consumer.assignment() if consumer.highwater(partition) is not None]
-        await self._compare(consumer, {partition: consumer.highwater(partition) for partition in known})
+        ends = {partition: consumer.highwater(partition) for partition in consumer.assignment()}
+        await self._compare(consumer, {partition: end for partition, end in ends.items() if end is not None})
         return logged
 
     async def measure_lag(self) -> None:
