@@ -61,7 +61,7 @@ for arguments in json.loads(sys.argv[1]):
 def secrets() -> list[bytes]:
     """Every secret, in each form that somebody could turn back."""
     drawn = random.Random(f"{SEED}/account")  # the simulated account's one-time passwords and session ids
-    words = [*KEYS.values(), *(f"{drawn.getrandbits(128):032x}" for _ in range(100))]
+    words = [*KEYS.values(), *(f"{drawn.getrandbits(128):032x}" for _ in range(200))]
     forms = [form.encode() for word in words for form in (word, quote(word, ""), html.escape(word))]
     forms += [line for line in RSA_KEY.splitlines() if not line.startswith(b"-")]
     forms.append(hashlib.md5(KEYS["websocket_key"].encode()).hexdigest().encode())  # what is sent of it

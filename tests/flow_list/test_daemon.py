@@ -68,7 +68,7 @@ def test_every_version_that_was_served_is_stored_once_whatever_goes_wrong(tmp_pa
                 found: dict[str, Any] = json.loads(up.get("/status") or "{}").get("gateways", {}).get("flows", {})
                 return found
 
-            up.wait_until(lambda: gateway().get("requests", {}).get("ok", 0) >= 14, "some polls")
+            up.wait_until(lambda: gateway().get("requests", {}).get("ok", 0) >= 20, "some polls")
             truth = flows.stop()
             up.wait_until(lambda: gateway()["up"] is False, "that it is gone")
             assert up.metric("ticktape_gateway_up", gateway="flows") == 0
