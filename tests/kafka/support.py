@@ -115,9 +115,9 @@ def append_all(journal: Journal, records: list[Record], size: int = 7) -> None:
         journal.append(records[start : start + size])
 
 
-def offsets_of_places(config: KafkaConfig, records: list[Record]) -> dict[tuple[str, int], list[int]]:
-    """Where each of `records`, the journal's first ones, belongs."""
+def offsets_of_places(config: KafkaConfig, records: list[Record], times: int = 1) -> dict[tuple[str, int], list[int]]:
+    """Where each of `records`, the journal's first ones, belongs; all of them so many times, one after the other."""
     places: dict[tuple[str, int], list[int]] = {}
-    for offset, record in enumerate(records):
+    for offset, record in list(enumerate(records)) * times:
         places.setdefault((config.topic_of(record.table), record.partition), []).append(offset)
     return places

@@ -130,7 +130,7 @@ def test_position_is_of_one_journal_a_new_one_begins_at_its_first_entry(
     wait_until(drained(second, renewed))
     times = 2 if guarded else 1
     received = journal_offsets(read_topics(config))
-    assert received == {place: offsets * times for place, offsets in offsets_of_places(config, records).items()}
+    assert received == offsets_of_places(config, records, times)
     renewed.close()
 
 
@@ -192,7 +192,7 @@ def test_fencing_a_zombie_that_resumes_between_transactions_adds_nothing(
         assert guarded is (zombie.rows == 0)
     times = 1 if guarded else 2
     received = journal_offsets(read_topics(config))
-    assert received == {place: offsets * times for place, offsets in offsets_of_places(config, records).items()}
+    assert received == offsets_of_places(config, records, times)
 
 
 @with_and_without
@@ -265,7 +265,7 @@ def test_position_lies_behind_an_open_transaction_of_another_worker(
         wait_until(drained(second, before))
     times = 1 if guarded else 2
     received = journal_offsets(of_worker(read_topics(config), "w-0"))
-    assert received == {place: offsets * times for place, offsets in offsets_of_places(config, records).items()}
+    assert received == offsets_of_places(config, records, times)
     before.close()
     other.close()
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -24,35 +22,16 @@ from tests.support.batches import make_table_record
 from tests.support.clickhouse_http import ClickHouseHttp, Fault
 from tests.support.scripted_log import ScriptedLog
 from tests.support.waiting import until
+from tests.writer.conftest import counts
 
 TAIL_S_MAX = 1.0
 BUSY = range(4)
 QUIET = 4
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ClickHouseHttp]:
-    with ClickHouseHttp(tmp_path / "server") as started:
-        yield started
-
-
-@pytest.fixture
-def remote(server: ClickHouseHttp) -> Iterator[ClickHouse]:
-    opened = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
-    yield opened
-    opened.close()
-
-
 def logged(partition: int, number: int, rows: int = 10) -> LoggedRecord:
     record = make_table_record(TICKS, rows, seed=number, first=10_000 * partition + number * rows)
     return LoggedRecord("t", partition, 2 * number, 2 * number + 2, record)
-
-
-def counts(clickhouse: ClickHouse, table: str = "ticks") -> tuple[int, int]:
-    """Rows, and rows with different origins."""
-    query = f"SELECT count() AS rows, uniqExact(_topic, _partition, _offset, _row) AS origins FROM ticktape.{table}"
-    [row] = clickhouse.rows(query)
-    return row["rows"], row["origins"]
 
 
 def test_a_lone_record_is_due_within_its_flush_interval_whatever_comes_after_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,8 +34,8 @@ from tests.support.batches import make_batch, make_table_record
 from tests.support.clickhouse_http import ClickHouseHttp, Fault
 from tests.support.records import make_record
 from tests.support.scripted_log import ScriptedLog, scripted
-
-WAIT_S_MAX = 30.0
+from tests.support.waiting import PATIENCE_S, until
+from tests.writer.conftest import counts
 
 
 @pytest.fixture
@@ -52,27 +52,8 @@ def clickhouse(tmp_path: Path) -> Iterator[ClickHouse]:
     opened.close()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ClickHouseHttp]:
-    with ClickHouseHttp(tmp_path / "server") as started:
-        yield started
-
-
-@pytest.fixture
-def remote(server: ClickHouseHttp) -> Iterator[ClickHouse]:
-    opened = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
-    yield opened
-    opened.close()
-
-
 def make_writer(tmp_path: Path, clickhouse: ClickHouse) -> Writer:
     return Writer(JournalRecordLog(tmp_path / "journal"), clickhouse)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S_MAX):
-        while not condition():  # noqa: ASYNC110 -- what is waited for has no event
-            await asyncio.sleep(0.01)
 
 
 async def until_stored(writer: Writer, rows: int) -> None:
@@ -80,7 +61,7 @@ async def until_stored(writer: Writer, rows: int) -> None:
 
 
 async def ended(writer: Writer) -> None:
-    async with asyncio.timeout(WAIT_S_MAX):
+    async with asyncio.timeout(PATIENCE_S):
         await writer.wait()
 
 
@@ -93,13 +74,6 @@ def committed(tmp_path: Path) -> int:
     position = reader.position
     reader.close()
     return position
-
-
-def counts(clickhouse: ClickHouse, table: str = "ticks") -> tuple[int, int]:
-    """Rows, and rows with different origins."""
-    query = f"SELECT count() AS rows, uniqExact(_topic, _partition, _offset, _row) AS origins FROM ticktape.{table}"
-    [row] = clickhouse.rows(query)
-    return row["rows"], row["origins"]
 
 
 def ticks(count: int, rows: int = 10) -> list[Record]:

@@ -1,0 +1,31 @@
+"""ClickHouse over HTTP for the writer's tests, and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sinks.clickhouse import ClickHouse, ClickHouseConfig
+from tests.support.clickhouse_http import ClickHouseHttp
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ClickHouseHttp]:
+    with ClickHouseHttp(tmp_path / "server") as started:
+        yield started
+
+
+@pytest.fixture
+def remote(server: ClickHouseHttp) -> Iterator[ClickHouse]:
+    opened = ClickHouse(ClickHouseConfig(server.url, flush_interval_s=0.05))
+    yield opened
+    opened.close()
+
+
+def counts(clickhouse: ClickHouse, table: str = "ticks") -> tuple[int, int]:
+    """Rows, and rows with different origins."""
+    query = f"SELECT count() AS rows, uniqExact(_topic, _partition, _offset, _row) AS origins FROM ticktape.{table}"
+    [row] = clickhouse.rows(query)
+    return row["rows"], row["origins"]
