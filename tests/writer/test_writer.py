@@ -522,6 +522,23 @@ async def test_a_commit_that_fails_is_made_again_with_the_newest_positions(
     assert log.stored == {("t", 0): 10, ("t", 1): 6}
 
 
+async def test_no_block_is_inserted_before_a_commit_names_it(server: ClickHouseHttp, remote: ClickHouse) -> None:
+    """Whoever came next would cut other blocks while the insert is on its way."""
+    log = ScriptedLog([])
+    writer = Writer(log, remote)
+    writer.start()
+    await until(lambda: writer.stats.started)
+    log.commits_to_fail = 1_000_000
+    log.waiting = scripted(0, 3)
+    await until(lambda: writer.stats.record_log.trouble is not None)
+    await asyncio.sleep(0.3)
+    assert server.tokens() == []
+    log.commits_to_fail = 0
+    await until_stored(writer, 30)
+    await writer.stop(5.0)
+    assert counts(remote) == (30, 30)
+
+
 async def test_what_is_held_stays_within_its_bound(server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch) -> None:
     records = scripted(0, 200)
     size_bytes = len(records[0].record.value)
