@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -22,6 +22,7 @@ from sinks.kafka_log import KafkaRecordLog
 from sinks.positions import Position, StoredRecord
 from sinks.record_log import EpochOver, LoggedRecord, Place, RecordLog, RecordLogMismatch, UnreadableRecord
 from tests.support.batches import make_table_record
+from tests.support.logs import ignore, nothing_stored
 
 WAIT_S_MAX = 30.0
 
@@ -102,15 +103,6 @@ def make_source(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], 
         return lambda: JournalSource(tmp_path / "journal")
     bootstrap_servers: str = request.getfixturevalue("kafka_bootstrap")
     return lambda: KafkaSource(bootstrap_servers)
-
-
-async def ignore(places: Collection[Place]) -> None:
-    """Nothing is held."""
-
-
-async def nothing_stored(places: Mapping[Place, str]) -> Mapping[Place, int]:
-    """An empty ClickHouse."""
-    return {}
 
 
 def positions(fetched: list[LoggedRecord]) -> dict[Place, Position]:
@@ -262,6 +254,35 @@ async def test_aborted_records_never_come_and_junk_comes_as_unreadable(kafka_boo
     async with asyncio.timeout(WAIT_S_MAX):
         while log.lag_rows() > 0:
             await log.fetch(0.1)
+    await log.stop()
+    await source.close()
+
+
+@pytest.mark.kafka
+async def test_what_was_fetched_while_the_assignment_changed_comes_again_under_the_new_one(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = KafkaSource(kafka_bootstrap)
+    records = some_records(6)
+    await source.put(records)
+    log = KafkaRecordLog(source.config)
+    await log.start(ignore, nothing_stored)
+    consumer, member = log._started()
+    getmany = consumer.getmany
+    epochs: list[int] = []
+
+    async def assigned_meanwhile(**options: Any) -> Any:
+        received = await getmany(**options)
+        if received and not epochs:
+            epochs.append(member.epoch)
+            member.revoked()
+            member.assigned()
+        return received
+
+    monkeypatch.setattr(consumer, "getmany", assigned_meanwhile)
+    fetched = await fetch_all(log, 6)
+    assert [each.epoch for each in fetched] == [epochs[0] + 2] * 6
+    assert sorted(each.record.value for each in fetched) == sorted(record.value for record in records)
     await log.stop()
     await source.close()
 

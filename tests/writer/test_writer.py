@@ -14,7 +14,7 @@ import pytest
 from codec.arrow import ipc_stream
 from codec.records import Record
 from codec.tables import CAPITAL_FLOW, TICKS, Table
-from sinks import block_store, commits
+from sinks import block_store, blocks, commits
 from sinks import writer as writer_module
 from sinks.block_encoding import RecordSchemaUnknown
 from sinks.blocks import PlaceQueue
@@ -537,6 +537,29 @@ async def test_no_block_is_inserted_before_a_commit_names_it(server: ClickHouseH
     await until_stored(writer, 30)
     await writer.stop(5.0)
     assert counts(remote) == (30, 30)
+
+
+async def test_a_block_keeps_its_name_while_the_one_before_it_is_committed(
+    server: ClickHouseHttp, remote: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_ROWS_MAX", 10)
+    log = ScriptedLog([])
+    writer = Writer(log, remote)
+    writer.start()
+    await until(lambda: writer.stats.started)
+    server.fail_inserts(Fault.DELAY)
+    server.fail_inserts(Fault.HOLD)
+    log.waiting = scripted(0, 2)
+    await until(lambda: log.stored.get(("t", 0)) == 2)
+    await until(lambda: len(server.tokens()) == 2)
+    assert [[name.first for name in each["t", 0].intents] for each in log.commits if each["t", 0].next_offset == 2] == [
+        [2]
+    ]
+    server.release()
+    await until_stored(writer, 20)
+    await writer.stop(5.0)
+    assert log.commits[-1]["t", 0].intents == ()
+    assert counts(remote) == (20, 20)
 
 
 async def test_what_is_held_stays_within_its_bound(server: ClickHouseHttp, monkeypatch: pytest.MonkeyPatch) -> None:
