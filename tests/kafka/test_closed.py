@@ -89,10 +89,10 @@ async def test_a_sink_whose_group_routine_ended_joins_anew(
         log = hop._log
         assert isinstance(log, KafkaRecordLog)
         log._started()[1]._coordinator._coordination_task.cancel()
+        await until(lambda: hop._writer is not before)
         await topics.put([make_table_record(TICKS, 10, seed=1, first=10)])
         # What was not committed yet is stored again, as it was: the table tells when the new rows are there.
         await until(lambda: counts(clickhouse)[0] >= 20)
         assert counts(clickhouse) == (20, 20)
-        assert hop._writer is not before
         await hop.stop(5.0)
     await topics.close()
