@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import google_crc32c
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from codec.errors import TicktapeError
 from codec.records import Record, RecordKind
@@ -94,6 +95,22 @@ def client_options(config: KafkaConfig, client_id: str) -> dict[str, Any]:
         "sasl_plain_username": config.username,
         "sasl_plain_password": config.password,
     }
+
+
+async def committed_positions(config: KafkaConfig, client_id: str) -> dict[TopicPartition, tuple[int, str]]:
+    """Offset and metadata that the sinks' group has committed, which a consumer gives without metadata.
+
+    Raises
+    ------
+    KafkaError, OSError
+    """
+    admin = AIOKafkaAdminClient(**client_options(config, client_id))
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(config.group_id)
+    finally:
+        await admin.close()
+    return {partition: (at.offset, at.metadata) for partition, at in offsets.items() if at.offset >= 0}
 
 
 def _ssl_context(config: KafkaConfig) -> ssl.SSLContext:

@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     IllegalStateError,
     KafkaError,
@@ -20,7 +19,7 @@ from aiokafka.errors import (
 
 from codec.tables import TABLES
 from sinks import kafka_beginning, topics
-from sinks.kafka import KafkaConfig, KafkaUnavailable, client_options, record_of
+from sinks.kafka import KafkaConfig, KafkaUnavailable, client_options, committed_positions, record_of
 from sinks.kafka_beginning import PartitionFacts, ReadingPlan
 from sinks.kafka_member import SESSION_TIMEOUT_MS, GroupMember
 from sinks.positions import Position, StoredRecord, origin_name
@@ -214,7 +213,7 @@ class KafkaRecordLog:
         epoch = member.epoch
         try:
             await member.greet()
-            facts = await self._facts(partitions, await self._committed())
+            facts = await self._facts(partitions, await committed_positions(self._config, "ticktape-writer"))
         except (KafkaError, OSError) as error:
             raise RecordLogUnavailable(f"cannot find the positions in Kafka: {error}") from error
         unknown = {
@@ -274,16 +273,6 @@ class KafkaRecordLog:
         firsts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         return {each: PartitionFacts(firsts[each], ends[each], committed.get(each)) for each in partitions}
-
-    async def _committed(self) -> dict[TopicPartition, tuple[int, str]]:
-        """The group's offsets with their metadata, which the consumer itself does not give."""
-        admin = AIOKafkaAdminClient(**client_options(self._config, "ticktape-writer"))
-        await admin.start()
-        try:
-            offsets = await admin.list_consumer_group_offsets(self._config.group_id)
-        finally:
-            await admin.close()
-        return {partition: (at.offset, at.metadata) for partition, at in offsets.items() if at.offset >= 0}
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]

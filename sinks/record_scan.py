@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from codec.records import Record
@@ -20,7 +19,7 @@ from codec.tables import Table
 from sinks import topics
 from sinks.journal.observer import entries_of, journal_facts, kept_segments
 from sinks.journal_log import WRITER_READER_NAME
-from sinks.kafka import KafkaConfig, KafkaUnavailable, client_options, record_of
+from sinks.kafka import KafkaConfig, KafkaUnavailable, client_options, committed_positions, record_of
 from sinks.record_log import FETCH_BYTES_MAX, Place
 
 Progress = Callable[[int, int], None]
@@ -93,7 +92,8 @@ async def scan_kafka(
     topic = config.topic_of(table.name)
     options = client_options(config, "ticktape-audit")
     try:
-        committed = await _committed(config, topic)
+        stored = await committed_positions(config, "ticktape-audit")
+        committed = {partition: offset for partition, (offset, _) in stored.items()}
         found = (await topics.describe(config)).get(topic)
         partitions = [TopicPartition(topic, number) for number in range(found.partitions if found else 0)]
         if not partitions:
@@ -132,7 +132,7 @@ async def scan_kafka(
                             headers.get("ticktape-journal", b"").decode(),
                             int(headers.get("ticktape-journal-offset", b"-1")),
                             int(headers.get("ticktape-rows-total", b"-1")),
-                            each.offset >= committed.get(partition.partition, 0),
+                            each.offset >= committed.get(partition, 0),
                             record,
                         )
                 progress(total - sum(ends[partition] - positions[partition] for partition in left), max(total, 1))
@@ -140,17 +140,6 @@ async def scan_kafka(
             await consumer.stop()
     except (KafkaError, OSError) as error:
         raise KafkaUnavailable(config.bootstrap_servers, error) from error
-
-
-async def _committed(config: KafkaConfig, topic: str) -> dict[int, int]:
-    """The writer's position in each partition of `topic`."""
-    admin = AIOKafkaAdminClient(**client_options(config, "ticktape-audit"))
-    await admin.start()
-    try:
-        offsets = await admin.list_consumer_group_offsets(config.group_id)
-    finally:
-        await admin.close()
-    return {partition.partition: at.offset for partition, at in offsets.items() if partition.topic == topic}
 
 
 async def _seek(
