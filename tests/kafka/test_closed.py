@@ -17,6 +17,7 @@ from sinks.kafka_log import KafkaRecordLog
 from sinks.record_log import RecordLogBroken
 from tests.support.batches import make_table_record
 from tests.support.clickhouse_http import ClickHouseHttp
+from tests.support.counting import rows_and_keys
 from tests.support.guards import with_and_without
 from tests.support.logs import KafkaTopics, ignore, nothing_stored
 from tests.support.waiting import until
@@ -67,12 +68,6 @@ async def test_a_group_routine_that_ended_is_told(kafka_bootstrap: str) -> None:
     await topics.close()
 
 
-def counts(clickhouse: ClickHouse) -> tuple[int, int]:
-    """Rows, and rows with different sequences."""
-    [row] = clickhouse.rows("SELECT count() AS rows, uniqExact(sequence) AS sequences FROM ticktape.ticks")
-    return row["rows"], row["sequences"]
-
-
 @pytest.mark.kafka
 async def test_a_sink_whose_group_routine_ended_joins_anew(
     kafka_bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,7 +87,7 @@ async def test_a_sink_whose_group_routine_ended_joins_anew(
         await until(lambda: hop._writer is not before)
         await topics.put([make_table_record(TICKS, 10, seed=1, first=10)])
         # What was not committed yet is stored again, as it was: the table tells when the new rows are there.
-        await until(lambda: counts(clickhouse)[0] >= 20)
-        assert counts(clickhouse) == (20, 20)
+        await until(lambda: rows_and_keys(clickhouse, "sequence")[0] >= 20)
+        assert rows_and_keys(clickhouse, "sequence") == (20, 20)
         await hop.stop(5.0)
     await topics.close()

@@ -24,6 +24,7 @@ from websockets.http11 import Request, Response
 from ingest.receive_buffer import ReceiveBuffer
 from ingest.websocket import WebSocketTransport
 from ingest.websocket_handshake import HandshakeFailed
+from tests.support.waiting import until
 
 WAIT_S = 20.0
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -55,13 +56,6 @@ class Owner:
 
     async def has(self, count: int) -> None:
         await until(lambda: len(self.messages) >= count)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Return once it holds."""
-    async with asyncio.timeout(WAIT_S):
-        while not holds():  # noqa: ASYNC110 - whoever makes it hold knows nobody to tell
-            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

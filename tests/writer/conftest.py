@@ -9,6 +9,7 @@ import pytest
 
 from sinks.clickhouse import ClickHouse, ClickHouseConfig
 from tests.support.clickhouse_http import ClickHouseHttp
+from tests.support.counting import rows_and_keys
 
 
 @pytest.fixture
@@ -26,6 +27,4 @@ def remote(server: ClickHouseHttp) -> Iterator[ClickHouse]:
 
 def counts(clickhouse: ClickHouse, table: str = "ticks") -> tuple[int, int]:
     """Rows, and rows with different origins."""
-    query = f"SELECT count() AS rows, uniqExact(_topic, _partition, _offset, _row) AS origins FROM ticktape.{table}"
-    [row] = clickhouse.rows(query)
-    return row["rows"], row["origins"]
+    return rows_and_keys(clickhouse, "_topic, _partition, _offset, _row", table)

@@ -28,6 +28,7 @@ from sinks.record_log import EpochOver, LoggedRecord, Place, RecordLogMismatch
 from sinks.writer import Writer
 from tests.support.batches import make_batch
 from tests.support.clickhouse_http import ClickHouseHttp, Fault
+from tests.support.counting import rows_and_keys
 from tests.support.guards import with_and_without
 from tests.support.logs import FreezableLoop, KafkaTopics, ignore, nothing_stored
 from tests.support.records import make_record
@@ -83,10 +84,7 @@ class Sink:
     def counts(self, table: str = "ticks") -> tuple[int, int]:
         """Rows, and rows with different keys."""
         key = {"ticks": "source, symbol, sequence, ordinal", "dead_letters": "_offset, _row"}[table]
-        [row] = self.clickhouse.rows(
-            f"SELECT count() AS rows, uniqExact({key}) AS keys FROM {self.clickhouse.database}.{table}"
-        )
-        return row["rows"], row["keys"]
+        return rows_and_keys(self.clickhouse, key, table)
 
     def forget_tokens(self) -> None:
         """Let the table forget what was inserted: two rows of other places are more than its window now."""

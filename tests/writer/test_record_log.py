@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from codec.records import Record
 from codec.tables import CAPITAL_FLOW, TICKS
-from sinks import topics
 from sinks.journal import Journal
 from sinks.journal_log import WRITER_READER_NAME, JournalRecordLog
-from sinks.kafka import KafkaConfig, headers_of
 from sinks.kafka_log import KafkaRecordLog
 from sinks.positions import Position, StoredRecord
 from sinks.record_log import EpochOver, LoggedRecord, Place, RecordLog, RecordLogMismatch, UnreadableRecord
 from tests.support.batches import make_table_record
-from tests.support.logs import ignore, nothing_stored
+from tests.support.logs import KafkaTopics, ignore, nothing_stored
 
 WAIT_S_MAX = 30.0
 
@@ -52,49 +48,25 @@ class JournalSource:
         self._journal.close()
 
 
-class KafkaSource:
-    """Topics of its own; every second batch of records is a transaction, so that offsets have holes."""
+class KafkaSource(KafkaTopics):
+    """Topics of its own, that logs read."""
 
     def __init__(self, bootstrap_servers: str) -> None:
-        prefix = f"t{uuid.uuid4().hex[:8]}"
-        self.config = KafkaConfig(bootstrap_servers, topic_prefix=prefix, group_id=f"{prefix}-sink", partitions=3)
-        self._producer: AIOKafkaProducer | None = None
-        self._offset = 0
-
-    async def put(self, records: list[Record]) -> None:
-        if self._producer is None:
-            await topics.create(self.config, topics.wanted_topics(self.config))
-            self._producer = AIOKafkaProducer(
-                bootstrap_servers=self.config.bootstrap_servers, transactional_id=self.config.topic_prefix
-            )
-            await self._producer.start()
-        for record in records:
-            async with self._producer.transaction():
-                await self.send(record)
-
-    async def send(self, record: Record) -> None:
-        assert self._producer is not None
-        self._offset += 1
-        topic, headers = self.config.topic_of(record.table), headers_of(record, "w", "j", self._offset, 0)
-        await self._producer.send_and_wait(topic, record.value, partition=record.partition, headers=headers)
+        super().__init__(bootstrap_servers, partitions=3)
 
     async def send_aborted(self, record: Record) -> None:
-        assert self._producer is not None
-        await self._producer.begin_transaction()
+        producer = await self.producer()
+        await producer.begin_transaction()
         await self.send(record)
-        await self._producer.abort_transaction()
+        await producer.abort_transaction()
 
     async def send_junk(self) -> None:
-        assert self._producer is not None
-        async with self._producer.transaction():
-            await self._producer.send_and_wait(self.config.topic_of("ticks"), b"junk", partition=0)
+        producer = await self.producer()
+        async with producer.transaction():
+            await producer.send_and_wait(self.config.topic_of("ticks"), b"junk", partition=0)
 
     def open_log(self) -> RecordLog:
         return KafkaRecordLog(self.config)
-
-    async def close(self) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
 
 
 @pytest.fixture(params=["journal", pytest.param("kafka", marks=pytest.mark.kafka)])
