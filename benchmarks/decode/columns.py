@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,19 +13,19 @@ Columns = Mapping[str, NDArray[Any]]
 """A name and an array of one length for each column."""
 
 
-class Reader:
+class Reader(ABC):
     """One who reads a case's bytes."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 -- many have nothing to prepare
         """What comes before a pass and is no part of it."""
 
+    @abstractmethod
     def read(self) -> None:
         """One pass over all frames."""
-        raise NotImplementedError
 
+    @abstractmethod
     def columns(self) -> Columns:
         """What a pass hands over."""
-        raise NotImplementedError
 
 
 class Different(AssertionError):
