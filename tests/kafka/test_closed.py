@@ -50,17 +50,28 @@ async def test_a_request_on_a_closed_connection_fails_as_on_a_broken_one(
     assert connection.connected() is not guarded
 
 
+async def end_routine(log: KafkaRecordLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End it as an error does that it does not know: whatever is asked of the consumer then, it says so again."""
+    coordinator = log._started()[1]._coordinator
+
+    async def fail() -> None:
+        raise RuntimeError("the handler is closed")
+
+    monkeypatch.setattr(coordinator, "ensure_coordinator_known", fail)
+    coordinator.request_rejoin()
+    await until(coordinator._coordination_task.done)
+
+
 @pytest.mark.kafka
-async def test_a_group_routine_that_ended_is_told(kafka_bootstrap: str) -> None:
+async def test_a_group_routine_that_ended_is_told(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     topics = KafkaTopics(kafka_bootstrap)
     await topics.put([make_table_record(TICKS, 10, seed=1)])
     log = KafkaRecordLog(topics.config)
     await log.start(ignore, nothing_stored)
     while not await log.fetch(0.2):
         pass
-    log._started()[1]._coordinator._coordination_task.cancel()
-    await asyncio.sleep(0)
-    with pytest.raises(RecordLogBroken, match="group routine has ended"):
+    await end_routine(log, monkeypatch)
+    with pytest.raises(RecordLogBroken, match=r"group routine has ended .*the handler is closed"):
         await log.fetch(0.2)
     with pytest.raises(RecordLogBroken):
         await log.measure_lag()
@@ -83,7 +94,7 @@ async def test_a_sink_whose_group_routine_ended_joins_anew(
         before = hop._writer
         log = hop._log
         assert isinstance(log, KafkaRecordLog)
-        log._started()[1]._coordinator._coordination_task.cancel()
+        await end_routine(log, monkeypatch)
         await until(lambda: hop._writer is not before)
         await topics.put([make_table_record(TICKS, 10, seed=1, first=10)])
         # What was not committed yet is stored again, as it was: the table tells when the new rows are there.
